@@ -1,0 +1,12 @@
+internal import ArgumentParser
+
+/// `netcond-bench`: an ordinary socket program, natively or under the interposed library, and what compares the two.
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "netcond-bench",
+    abstract: "Transfers and connection churn of an ordinary socket program; compares netcond with the kernel's TCP.",
+    subcommands: [ServeCommand.self, ClientCommand.self, CompareCommand.self])
+}
+
+/// Runs the command line of this process; ends the process with 64 for wrong usage, 1 for a failure.
+public func runBench() { BenchCommand.main() }

@@ -1,0 +1,4 @@
+internal import ArgumentParser
+struct CompareCommand: ParsableCommand {
+  func run() throws {}
+}

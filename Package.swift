@@ -1,0 +1,81 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+// NETCOND_LWIP=system builds against Debian's packaged liblwip instead of the fetched source (README, "lwIP").
+let usesSystemLwip = Context.environment["NETCOND_LWIP"] == "system"
+
+let swift: [SwiftSetting] = [
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"), .enableExperimentalFeature("Lifetimes"),
+  // The daemon is single-threaded and its state is reached through pointers: dynamic exclusivity checks would cost
+  // 30 ns per callback (shared/design/datapath.md). Debug builds, and so the tests, keep them.
+  .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+]
+let interceptMap = "\(Context.packageDirectory)/Sources/Intercept/intercept.map"
+
+let clwip: Target =
+  usesSystemLwip
+  ? .systemLibrary(
+    name: "CLwip", path: "Sources/CLwipSystem", pkgConfig: "lwip", providers: [.apt(["liblwip-dev"])])
+  : .target(
+    name: "CLwip", path: "Sources/CLwip", sources: ["hooks.c", "lwip/src/core", "lwip/src/netif/ethernet.c"],
+    publicHeadersPath: "include",
+    cSettings: [.unsafeFlags(["-O2", "-fno-strict-aliasing", "-w"])])
+
+let package = Package(
+  name: "netcond",
+  products: [
+    .executable(name: "netcond", targets: ["netcond"]),
+    .library(name: "netcond-intercept", type: .dynamic, targets: ["Intercept"]),
+    .library(name: "UringLoop", targets: ["UringLoop"]),
+    .library(name: "LwipGlue", targets: ["LwipGlue"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+  ],
+  targets: [
+    .systemLibrary(name: "CUring", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+    .systemLibrary(name: "CSignal"),
+    .systemLibrary(name: "CSocket"),
+    .systemLibrary(name: "CTun"),
+    clwip,
+    .target(name: "NetcondRPC"),
+    .target(name: "Slab", swiftSettings: swift),
+    .target(name: "Frames", swiftSettings: swift),
+    .target(name: "UringLoop", dependencies: ["CUring", .product(name: "SystemPackage", package: "swift-system")], swiftSettings: swift),
+    .target(
+      name: "Links",
+      dependencies: ["CTun", "Frames", "UringLoop", .product(name: "DequeModule", package: "swift-collections"), .product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: swift),
+    .target(name: "LwipGlue", dependencies: ["CLwip", "Frames", "Slab", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
+    .target(
+      name: "NetcondCore",
+      dependencies: [
+        "CSignal", "CSocket", "NetcondRPC", "Frames", "Slab", "UringLoop", "LwipGlue", "Links",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "DequeModule", package: "swift-collections"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: swift),
+    .executableTarget(name: "netcond", dependencies: ["NetcondCore"], swiftSettings: swift),
+    .target(
+      name: "Intercept", exclude: ["intercept.map"], publicHeadersPath: ".",
+      cSettings: [
+        .define("_GNU_SOURCE"), .headerSearchPath("../NetcondRPC/include"),
+        .unsafeFlags(["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]),
+      ],
+      linkerSettings: [
+        .unsafeFlags([
+          "-enable-experimental-feature", "Embedded",  // link no Swift runtime into the C library
+          "-Xlinker", "--version-script=\(interceptMap)",
+          "-Xlinker", "-soname=libzerotierintercept.so", "-Xlinker", "-z", "-Xlinker", "defs",
+        ])
+      ]),
+  ],
+  swiftLanguageModes: [.v6]
+)

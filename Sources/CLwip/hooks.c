@@ -1,0 +1,32 @@
+// lwIP's hooks and the one function of its system layer that a NO_SYS build needs (sys_now).
+#include "nc_hooks.h"
+
+#include "lwip/sys.h"
+
+struct nc_hooks nc_hooks;
+
+u32_t sys_now(void) { return nc_hooks.now_milliseconds; }
+
+u32_t nc_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port) {
+  return nc_hooks.tcp_isn ? nc_hooks.tcp_isn(local, local_port, remote, remote_port) : (u32_t)arc4random();
+}
+
+err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header) {
+  return nc_hooks.tcp_inpacket ? nc_hooks.tcp_inpacket(pcb, header) : ERR_OK;
+}
+
+struct netif *nc_hook_ip4_route(const ip4_addr_t *source, const ip4_addr_t *destination) {
+  return nc_hooks.ip4_route ? nc_hooks.ip4_route(source, destination) : NULL;
+}
+
+struct netif *nc_hook_ip6_route(const ip6_addr_t *source, const ip6_addr_t *destination) {
+  return nc_hooks.ip6_route ? nc_hooks.ip6_route(source, destination) : NULL;
+}
+
+const ip4_addr_t *nc_hook_ip4_gateway(struct netif *netif, const ip4_addr_t *destination) {
+  return nc_hooks.ip4_gateway ? nc_hooks.ip4_gateway(netif, destination) : NULL;
+}
+
+const ip6_addr_t *nc_hook_ip6_gateway(struct netif *netif, const ip6_addr_t *destination) {
+  return nc_hooks.ip6_gateway ? nc_hooks.ip6_gateway(netif, destination) : NULL;
+}

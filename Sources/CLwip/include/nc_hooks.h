@@ -1,0 +1,37 @@
+// The hooks that lwIP's source calls as C functions. Each forwards to a pointer that LwipGlue sets before lwip_init(),
+// or keeps lwIP's own behaviour while it is NULL.
+#ifndef NC_HOOKS_H
+#define NC_HOOKS_H
+
+#include "lwip/err.h"
+#include "lwip/ip_addr.h"
+
+struct tcp_pcb;
+struct tcp_hdr;
+struct netif;
+
+struct nc_hooks {
+  /// The initial sequence number of a new connection (RFC 6528). Ports in host byte order.
+  u32_t (*tcp_isn)(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
+  /// Called with each segment that found its PCB (a struct tcp_pcb_listen if state is LISTEN); other than ERR_OK drops it.
+  err_t (*tcp_inpacket)(struct tcp_pcb *pcb, struct tcp_hdr *header);
+  /// The interface for a packet that belongs to no PCB bound to one (a RST, say); NULL: lwIP's own routing.
+  struct netif *(*ip4_route)(const ip4_addr_t *source, const ip4_addr_t *destination);
+  struct netif *(*ip6_route)(const ip6_addr_t *source, const ip6_addr_t *destination);
+  /// The next hop towards a destination that is not on the netif's own subnet; NULL: the netif's gateway.
+  const ip4_addr_t *(*ip4_gateway)(struct netif *netif, const ip4_addr_t *destination);
+  const ip6_addr_t *(*ip6_gateway)(struct netif *netif, const ip6_addr_t *destination);
+  /// Milliseconds of the tick that runs: read once per tick by the loop, so that a tick sees one time.
+  u32_t now_milliseconds;
+};
+
+extern struct nc_hooks nc_hooks;
+
+u32_t nc_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
+err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header);
+struct netif *nc_hook_ip4_route(const ip4_addr_t *source, const ip4_addr_t *destination);
+struct netif *nc_hook_ip6_route(const ip6_addr_t *source, const ip6_addr_t *destination);
+const ip4_addr_t *nc_hook_ip4_gateway(struct netif *netif, const ip4_addr_t *destination);
+const ip6_addr_t *nc_hook_ip6_gateway(struct netif *netif, const ip6_addr_t *destination);
+
+#endif

@@ -1,0 +1,245 @@
+// lwIP for Swift: its headers, and as inline functions what Swift's importer cannot see (function-like macros, unions,
+// bit-fields). Serves both builds: from source with our lwipopts.h, and Debian's packaged library with its own.
+#ifndef NC_LWIP_H
+#define NC_LWIP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "lwip/opt.h"
+
+#include "lwip/err.h"
+#include "lwip/etharp.h"
+#include "lwip/ethip6.h"
+#include "lwip/icmp.h"
+#include "lwip/inet_chksum.h"
+#include "lwip/init.h"
+#include "lwip/ip.h"
+#include "lwip/ip4_frag.h"
+#include "lwip/ip6_frag.h"
+#include "lwip/mld6.h"
+#include "lwip/nd6.h"
+#include "lwip/netif.h"
+#include "lwip/pbuf.h"
+#include "lwip/priv/nd6_priv.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/stats.h"
+#include "lwip/tcp.h"
+#include "lwip/timeouts.h"
+#include "lwip/udp.h"
+#include "netif/ethernet.h"
+
+#ifdef NC_LWIP_SOURCE
+#include "nc_hooks.h"
+#endif
+
+/// Whether this is the source build: hooks, super-segments, windows beyond 64 KiB, per-netif checksum control.
+static inline bool nc_lwip_is_source_build(void) {
+#ifdef NC_LWIP_SOURCE
+  return true;
+#else
+  return false;
+#endif
+}
+
+static inline void nc_set_now_milliseconds(u32_t now) {
+#ifdef NC_LWIP_SOURCE
+  nc_hooks.now_milliseconds = now;
+#else
+  (void)now;
+#endif
+}
+
+/// Installs the hooks; without effect on the packaged library, which has none.
+static inline void nc_install_hooks(
+    u32_t (*isn)(const ip_addr_t *, u16_t, const ip_addr_t *, u16_t),
+    err_t (*inpacket)(struct tcp_pcb *, struct tcp_hdr *),
+    struct netif *(*ip4_route)(const ip4_addr_t *, const ip4_addr_t *),
+    struct netif *(*ip6_route)(const ip6_addr_t *, const ip6_addr_t *),
+    const ip4_addr_t *(*ip4_gateway)(struct netif *, const ip4_addr_t *),
+    const ip6_addr_t *(*ip6_gateway)(struct netif *, const ip6_addr_t *)) {
+#ifdef NC_LWIP_SOURCE
+  nc_hooks.tcp_isn = isn;
+  nc_hooks.tcp_inpacket = inpacket;
+  nc_hooks.ip4_route = ip4_route;
+  nc_hooks.ip6_route = ip6_route;
+  nc_hooks.ip4_gateway = ip4_gateway;
+  nc_hooks.ip6_gateway = ip6_gateway;
+#else
+  (void)isn, (void)inpacket, (void)ip4_route, (void)ip6_route, (void)ip4_gateway, (void)ip6_gateway;
+#endif
+}
+
+/// Turns the verification of received TCP, UDP and ICMPv6 checksums on or off: off only for a frame whose link
+/// vouches for it. (The packaged library always verifies.)
+static inline void nc_netif_set_checksum_check(struct netif *netif, bool check) {
+#if LWIP_CHECKSUM_CTRL_PER_NETIF
+  const u16_t mask = NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_ICMP6;
+  netif->chksum_flags = check ? (u16_t)(netif->chksum_flags | mask) : (u16_t)(netif->chksum_flags & ~mask);
+#else
+  (void)netif, (void)check;
+#endif
+}
+
+/// Turns the computing of TCP checksums on or off: off where the link finishes a partial sum.
+static inline void nc_netif_set_checksum_generation(struct netif *netif, bool generate) {
+#if LWIP_CHECKSUM_CTRL_PER_NETIF
+  const u16_t mask = NETIF_CHECKSUM_GEN_TCP;
+  netif->chksum_flags = generate ? (u16_t)(netif->chksum_flags | mask) : (u16_t)(netif->chksum_flags & ~mask);
+#else
+  (void)netif, (void)generate;
+#endif
+}
+
+/// Whether TCP data must be copied into the stack: the packaged library's LWIP_NETIF_TX_SINGLE_PBUF always copies.
+static inline bool nc_lwip_copies_on_write(void) { return LWIP_NETIF_TX_SINGLE_PBUF != 0; }
+
+/// The PCB on whose behalf the netif sends right now (lwIP hands its hint down), or NULL. Any kind of PCB: the caller
+/// knows from the packet that it is TCP's.
+static inline struct tcp_pcb *nc_netif_sending_pcb(struct netif *netif) {
+#if LWIP_NETIF_USE_HINTS
+  if (netif->hints == NULL) return NULL;
+  return (struct tcp_pcb *)((u8_t *)netif->hints - offsetof(struct tcp_pcb, netif_hints));
+#else
+  (void)netif;
+  return NULL;
+#endif
+}
+
+/// Fragments an IPv4 packet for a link whose MTU is smaller than netif->mtu says (RFC 791 section 3.2).
+static inline err_t nc_ip4_fragment(struct pbuf *p, struct netif *netif, const ip4_addr_t *destination, u16_t mtu) {
+  const u16_t saved = netif->mtu;
+  netif->mtu = mtu;
+  const err_t err = ip4_frag(p, netif, destination);
+  netif->mtu = saved;
+  return err;
+}
+
+/// The same for IPv6 (RFC 8200 section 4.5); lwIP takes the size from its destination cache.
+static inline err_t nc_ip6_fragment(struct pbuf *p, struct netif *netif, const ip6_addr_t *destination, u16_t mtu) {
+#if LWIP_IPV6_FRAG
+  for (int i = 0; i < LWIP_ND6_NUM_DESTINATIONS; i++) {
+    if (!ip6_addr_cmp(&destination_cache[i].destination_addr, destination)) continue;
+    const u16_t saved = destination_cache[i].pmtu;
+    destination_cache[i].pmtu = mtu < saved ? mtu : saved;
+    const err_t err = ip6_frag(p, netif, destination);
+    destination_cache[i].pmtu = saved;
+    return err;
+  }
+#endif
+  (void)p, (void)netif, (void)mtu;
+  return ERR_RTE;
+}
+
+static inline u8_t nc_netif_index(struct netif *netif) { return netif_get_index(netif); }
+static inline struct netif *nc_current_input_netif(void) { return ip_current_input_netif(); }
+static inline int nc_netif_ip6_capacity(void) { return LWIP_IPV6_NUM_ADDRESSES; }
+static inline u8_t nc_netif_ip6_state(struct netif *netif, s8_t i) { return netif_ip6_addr_state(netif, i); }
+static inline const ip6_addr_t *nc_netif_ip6(struct netif *netif, s8_t i) { return netif_ip6_addr(netif, i); }
+static inline bool nc_ip6_state_is_valid(u8_t state) { return ip6_addr_isvalid(state); }
+static inline bool nc_ip6_state_is_tentative(u8_t state) { return ip6_addr_istentative(state); }
+static inline bool nc_ip6_state_is_duplicated(u8_t state) { return ip6_addr_isduplicated(state); }
+static inline void nc_netif_ip6_set_static(struct netif *netif, s8_t i) {
+#if LWIP_IPV6_ADDRESS_LIFETIMES
+  netif_ip6_addr_set_valid_life(netif, i, IP6_ADDR_LIFE_STATIC);
+  netif_ip6_addr_set_pref_life(netif, i, IP6_ADDR_LIFE_STATIC);
+#else
+  (void)netif, (void)i;
+#endif
+}
+static inline u32_t nc_netif_ip4(struct netif *netif) { return netif_ip4_addr(netif)->addr; }
+static inline void nc_netif_put_ip4(struct netif *netif, u32_t address, u32_t mask) {
+  ip4_addr_set_u32(ip_2_ip4(&netif->ip_addr), address);
+  ip4_addr_set_u32(ip_2_ip4(&netif->netmask), mask);
+}
+static inline void nc_netif_set_mtu6(struct netif *netif, u16_t mtu) {
+#if LWIP_ND6_ALLOW_RA_UPDATES
+  netif->mtu6 = mtu;
+#else
+  (void)netif, (void)mtu;
+#endif
+}
+
+/// Sends what the netif looped back to itself into the stack; true while something was waiting.
+static inline bool nc_netif_poll(struct netif *netif) {
+#if ENABLE_LOOPBACK
+  if (netif->loop_first == NULL) return false;
+  netif_poll(netif);
+  return true;
+#else
+  (void)netif;
+  return false;
+#endif
+}
+
+/// Builds an address of either family from bytes in network order (4 or 16 of them). `zone` is a netif index or 0.
+static inline ip_addr_t nc_ip_from_bytes(const u8_t *bytes, bool is_v6, u8_t zone) {
+  ip_addr_t ip;
+  memset(&ip, 0, sizeof ip);
+  if (is_v6) {
+    memcpy(ip_2_ip6(&ip)->addr, bytes, 16);
+    IP_SET_TYPE_VAL(ip, IPADDR_TYPE_V6);
+#if LWIP_IPV6_SCOPES
+    if (zone != 0 && ip6_addr_has_scope(ip_2_ip6(&ip), IP6_UNKNOWN)) ip6_addr_set_zone(ip_2_ip6(&ip), zone);
+#endif
+  } else {
+    memcpy(&ip_2_ip4(&ip)->addr, bytes, 4);
+    IP_SET_TYPE_VAL(ip, IPADDR_TYPE_V4);
+  }
+  return ip;
+}
+
+static inline bool nc_ip_is_v6(const ip_addr_t *ip) { return IP_IS_V6_VAL(*ip); }
+static inline bool nc_ip_is_any_type(const ip_addr_t *ip) { return IP_IS_ANY_TYPE_VAL(*ip); }
+static inline void nc_ip_bytes(const ip_addr_t *ip, u8_t *out) {
+  if (IP_IS_V6_VAL(*ip)) memcpy(out, ip_2_ip6(ip)->addr, 16);
+  else memcpy(out, &ip_2_ip4(ip)->addr, 4);
+}
+static inline ip_addr_t nc_ip_any_type(void) {
+  ip_addr_t any = IPADDR_ANY_TYPE_INIT;
+  return any;
+}
+
+/* TCP control blocks: fields behind macros, and the connection state that super-segments steer. */
+static inline void nc_tcp_set_nodelay(struct tcp_pcb *pcb, bool on) {
+  if (on) tcp_nagle_disable(pcb); else tcp_nagle_enable(pcb);
+}
+static inline void nc_tcp_set_option(struct tcp_pcb *pcb, u8_t option, bool on) {
+  if (on) ip_set_option(pcb, option); else ip_reset_option(pcb, option);
+}
+static inline u32_t nc_tcp_send_space(const struct tcp_pcb *pcb) { return pcb->snd_buf; }
+static inline u32_t nc_tcp_segment_sequence(const struct tcp_seg *segment) { return lwip_ntohl(segment->tcphdr->seqno); }
+static inline u8_t nc_tcp_header_flags(const struct tcp_hdr *header) { return TCPH_FLAGS(header); }
+static inline struct tcp_pcb *nc_tcp_active_pcbs(void) { return tcp_active_pcbs; }
+static inline struct tcp_pcb *nc_tcp_time_wait_pcbs(void) { return tcp_tw_pcbs; }
+static inline u32_t nc_tcp_slow_interval_milliseconds(void) { return TCP_SLOW_INTERVAL; }
+static inline u32_t nc_tcp_maximum_window(void) { return TCP_WND; }
+static inline u16_t nc_tcp_maximum_mss(void) { return TCP_MSS; }
+/// The smallest sequence number whose bytes lwIP may still read from the caller's memory.
+static inline u32_t nc_tcp_oldest_referenced(const struct tcp_pcb *pcb) {
+  if (pcb->unacked != NULL) return lwip_ntohl(pcb->unacked->tcphdr->seqno);
+  if (pcb->unsent != NULL) return lwip_ntohl(pcb->unsent->tcphdr->seqno);
+  return pcb->snd_lbb;
+}
+/// Bytes queued and not yet sent at all, up to `limit` (a whole queue need not be walked).
+static inline u32_t nc_tcp_unsent_bytes(const struct tcp_pcb *pcb, u32_t limit) {
+  u32_t bytes = 0;
+  for (const struct tcp_seg *s = pcb->unsent; s != NULL && bytes < limit; s = s->next) bytes += s->len;
+  return bytes;
+}
+/// The length of the last unsent segment: pcb->mss must not be lowered below it (tcp_write appends to it).
+static inline u16_t nc_tcp_last_unsent_length(const struct tcp_pcb *pcb) {
+  const struct tcp_seg *s = pcb->unsent;
+  if (s == NULL) return 0;
+  while (s->next != NULL) s = s->next;
+  return s->len;
+}
+static inline u32_t nc_tcp_queue_limit(void) { return TCP_SND_QUEUELEN; }
+/// The most lwIP can announce on this connection (64 KiB where the peer does not scale).
+static inline u32_t nc_tcp_window_limit(const struct tcp_pcb *pcb) { return TCP_WND_MAX(pcb); }
+static inline void nc_tcp_set_receive_window(struct tcp_pcb *pcb, u32_t bytes) {
+  pcb->rcv_wnd = pcb->rcv_ann_wnd = (tcpwnd_size_t)bytes;
+}
+
+#endif

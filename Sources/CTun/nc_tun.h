@@ -1,0 +1,46 @@
+// TUN/TAP and interface requests as functions: ioctl(2) is variadic, and its requests are macros; Swift imports neither.
+#ifndef NC_TUN_H
+#define NC_TUN_H
+
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+static inline struct ifreq nc_interface_request(const char *name) {
+  struct ifreq request;
+  memset(&request, 0, sizeof request);
+  strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+  return request;
+}
+
+/// Attaches `fd` (of /dev/net/tun) to the TAP `name` with offload headers; -1 and errno on failure.
+static inline int nc_tap_attach(int fd, const char *name) {
+  struct ifreq request = nc_interface_request(name);
+  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  return ioctl(fd, TUNSETIFF, &request);
+}
+
+static inline int nc_tap_set_header_bytes(int fd, int bytes) { return ioctl(fd, TUNSETVNETHDRSZ, &bytes); }
+static inline int nc_tap_set_offload(int fd, unsigned flags) { return ioctl(fd, TUNSETOFFLOAD, (unsigned long)flags); }
+
+/// The MTU of interface `name`, in bytes; -1 and errno on failure. `socket` is any socket of the network namespace.
+static inline int nc_interface_mtu(int socket, const char *name) {
+  struct ifreq request = nc_interface_request(name);
+  return ioctl(socket, SIOCGIFMTU, &request) == 0 ? request.ifr_mtu : -1;
+}
+
+static inline int nc_interface_set_mtu(int socket, const char *name, int mtu) {
+  struct ifreq request = nc_interface_request(name);
+  request.ifr_mtu = mtu;
+  return ioctl(socket, SIOCSIFMTU, &request);
+}
+
+static inline int nc_interface_bring_up(int socket, const char *name) {
+  struct ifreq request = nc_interface_request(name);
+  if (ioctl(socket, SIOCGIFFLAGS, &request) != 0) return -1;
+  request.ifr_flags |= IFF_UP;
+  return ioctl(socket, SIOCSIFFLAGS, &request);
+}
+
+#endif

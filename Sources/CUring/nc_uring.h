@@ -1,0 +1,30 @@
+// liburing for Swift. Debian 12's liburing is 2.3: numbers of newer operations and flags stand here, from the kernel's
+// include/uapi/linux/io_uring.h, and are used only where the running kernel's probe shows them.
+#ifndef NC_URING_H
+#define NC_URING_H
+
+#include <sys/types.h> /* before liburing.h, which asks for _XOPEN_SOURCE: one view of libc in all modules */
+
+#include <liburing.h>
+
+enum { NC_IORING_OP_READ_MULTISHOT = 49 }; /* Linux 6.7 */
+
+/* Macros that Swift's importer does not see. */
+static inline unsigned char nc_sqe_flag_buffer_select(void) { return IOSQE_BUFFER_SELECT; }
+static inline unsigned char nc_sqe_flag_fixed_file(void) { return IOSQE_FIXED_FILE; }
+
+static inline unsigned nc_cq_ready(const struct io_uring *ring) { return io_uring_cq_ready(ring); }
+
+/// Copies up to `capacity` completions out of the ring and gives their places back to the kernel.
+static inline unsigned nc_take_completions(struct io_uring *ring, struct io_uring_cqe *out, unsigned capacity) {
+  unsigned head, count = 0;
+  struct io_uring_cqe *cqe;
+  io_uring_for_each_cqe(ring, head, cqe) {
+    if (count == capacity) break;
+    out[count++] = *cqe;
+  }
+  io_uring_cq_advance(ring, count);
+  return count;
+}
+
+#endif

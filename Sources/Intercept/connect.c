@@ -1,0 +1,142 @@
+// connect(): the request starts an attempt in the daemon; its outcome shows on the fd.
+//
+// Linux keeps the attempt at the socket, not at the call: the call may end early (EINTR, SO_SNDTIMEO) while the attempt
+// goes on, and the first connect() after the outcome collects it (0 or the error), the next says EISCONN or tries
+// anew. NC_MARK_COLLECTED is that difference.
+//
+// Waiting. A send of one byte from a page that cannot be read waits exactly as Linux's connect does: until the daemon
+// drains the filler (then EFAULT, nothing sent), with SO_SNDTIMEO, cancellation, and the restart after a handler
+// installed with SA_RESTART, which no poll() has. Measured on Linux 6.18; should a kernel look at the page before it
+// waits, the socket is still in state NEW and poll() does the waiting.
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+
+#include "intercept.h"
+
+static const void *unreadable_page(void) {
+  static const void *page;
+  const void *known = __atomic_load_n(&page, __ATOMIC_RELAXED);
+  if (known != NULL) return known;
+  long made = nc_raw(SYS_mmap, 0, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (made < 0) return NULL;
+  __atomic_store_n(&page, (const void *)made, __ATOMIC_RELAXED); // two threads at once: one page too many, once
+  return (const void *)made;
+}
+
+static int collect(int fd, int result) {
+  nc_mark(fd, NC_MARK_COLLECTED);
+  return result;
+}
+
+// The daemon's end is closed: `sent` is what the kernel said, EPIPE or the pending ECONNRESET.
+static int outcome_of_closed(int fd, int sent) {
+  struct nc_name name;
+  if (!nc_identify(fd, &name)) return -EBADF;
+  switch (name.state) {
+  case NC_STATE_FAILED:
+    (void)nc_take_error(fd, &name);
+    return collect(fd, -(name.error != 0 ? name.error : ECONNABORTED));
+  case NC_STATE_CONNECTED: // and over already; EPIPE: in an orderly way
+    return collect(fd, sent == EPIPE ? 0 : -sent);
+  default: return (nc_marks(fd) & NC_MARK_SHUT) != 0 ? -ECONNABORTED : -ENETDOWN;
+  }
+}
+
+// Waits for the outcome; `pending` is the error of a call that ends before it.
+static int await_outcome(int fd, int pending) {
+  int flags = nc_raw_fcntl(fd, F_GETFL, 0);
+  if (flags < 0) return flags;
+  if ((flags & O_NONBLOCK) != 0) return pending;
+  const void *page = unreadable_page();
+  int saved = errno;
+  for (;;) {
+    // A cancellation point, as connect() is.
+    int error = EFAULT;
+    if (page != NULL && nc_native()->sendto(fd, page, 1, MSG_NOSIGNAL, NULL, 0) < 0) error = errno;
+    errno = saved;
+    switch (error) {
+    case EFAULT: break;
+    case EAGAIN: return pending;
+    case EPIPE:
+    case ECONNRESET: return outcome_of_closed(fd, error);
+    default: return -error;
+    }
+    struct nc_name name;
+    if (!nc_identify(fd, &name)) return -EBADF;
+    if (name.state == NC_STATE_CONNECTED) return collect(fd, 0);
+    if (name.state == NC_STATE_FAILED) return outcome_of_closed(fd, EPIPE);
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    int ready = poll(&writable, 1, -1);
+    error = errno;
+    errno = saved;
+    if (ready < 0) return -error;
+    if ((writable.revents & (POLLHUP | POLLERR)) != 0) return outcome_of_closed(fd, EPIPE);
+  }
+}
+
+// A socket of the kernel can connect again after a failure; a pair whose other end is gone cannot. The last resort is a
+// fresh pair put over the fd: dups in other processes and epoll registrations keep the old one, and options other than
+// the time-outs are lost.
+static int renew(int fd, struct nc_name *name) {
+  int flags = nc_raw_fcntl(fd, F_GETFL, 0);
+  int descriptor_flags = nc_raw_fcntl(fd, F_GETFD, 0);
+  if (flags < 0 || descriptor_flags < 0) return -EBADF;
+  int fresh = nc_create(name->family, name->type, name->protocol, true);
+  if (fresh < 0) return fresh;
+  nc_copy_timeouts(fd, fresh);
+  (void)nc_raw_fcntl(fresh, F_SETFL, flags);
+  int placed = (int)nc_raw(SYS_dup3, fresh, fd, (descriptor_flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0, 0, 0, 0);
+  nc_raw_close(fresh);
+  if (placed < 0) return placed;
+  return nc_identify(fd, name) ? 0 : -EBADF;
+}
+
+// connect(AF_UNSPEC): Linux drops the connection with a RST and leaves an idle socket.
+static int disconnect(int fd, struct nc_name *name) {
+  if (name->state == NC_STATE_CONNECTED) {
+    struct linger abort = {.l_onoff = 1, .l_linger = 0};
+    (void)nc_setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+  }
+  return renew(fd, name);
+}
+
+static int begin(int fd, const struct nc_name *name, const struct sockaddr *address, socklen_t length) {
+  struct nc_request request = {.op = NC_OP_CONNECT};
+  struct nc_reply reply;
+  int error = nc_address_read(name->family, address, length, &request.address);
+  if (error != 0) return error;
+  error = nc_rpc(&request, fd, &reply, NULL, false);
+  return error == 0 ? -EINPROGRESS : error;
+}
+
+int nc_connect(int fd, struct nc_name *name, const struct sockaddr *address, socklen_t length) {
+  if ((int)length < 0 || length > sizeof(struct sockaddr_storage)) return -EINVAL;
+  if (length < sizeof(sa_family_t)) return -EINVAL;
+  if (address == NULL) return -EFAULT;
+  if (address->sa_family == AF_UNSPEC) return disconnect(fd, name);
+  for (;;) {
+    int error;
+    switch (name->state) {
+    case NC_STATE_LISTENING: return -EISCONN;
+    case NC_STATE_CONNECTED:
+      if ((nc_marks(fd) & NC_MARK_COLLECTED) != 0 || !nc_made_by_socket(fd)) return -EISCONN;
+      return collect(fd, 0);
+    case NC_STATE_FAILED:
+      if ((nc_marks(fd) & NC_MARK_COLLECTED) == 0) {
+        error = nc_take_error(fd, name);
+        return collect(fd, -(error != 0 ? error : ECONNABORTED));
+      }
+      error = renew(fd, name);
+      if (error != 0) return error;
+      break;
+    default: break;
+    }
+    error = begin(fd, name, address, length);
+    if (error == -EINPROGRESS || error == -EALREADY) return await_outcome(fd, error);
+    // The outcome of an earlier attempt may have come while we asked: then that is the answer.
+    if (!nc_identify(fd, name) || name->state == NC_STATE_NEW || name->state == NC_STATE_LISTENING) return error;
+  }
+}

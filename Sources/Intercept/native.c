@@ -1,0 +1,56 @@
+// Start-up: whether there is a virtual network, and where libc's own functions are.
+//
+// Other libraries' constructors may open sockets before ours has run, so each entry checks nc_mode. Starting twice at
+// once is harmless: both threads store the same values, and the mode is stored last.
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "intercept.h"
+
+int nc_mode = NC_MODE_UNKNOWN;
+struct nc_native nc_native_table;
+
+// One byte more than a sun_path holds, so that a path too long is seen as such and not cut to another one.
+static char network_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+
+const char *nc_network_path(void) { return network_path; }
+
+// ISO C has no conversion from dlsym's object pointer to a function pointer; POSIX has the representation equal.
+static void find(void *slot, const char *symbol) {
+  void *address = dlsym(RTLD_NEXT, symbol);
+  memcpy(slot, &address, sizeof address);
+}
+
+void nc_start(void) {
+  struct nc_native *table = &nc_native_table;
+  find(&table->socket, "socket");
+  find(&table->bind, "bind");
+  find(&table->listen, "listen");
+  find(&table->accept, "accept");
+  find(&table->accept4, "accept4");
+  find(&table->connect, "connect");
+  find(&table->getsockname, "getsockname");
+  find(&table->getpeername, "getpeername");
+  find(&table->getsockopt, "getsockopt");
+  find(&table->setsockopt, "setsockopt");
+  find(&table->shutdown, "shutdown");
+  find(&table->sendto, "sendto");
+  find(&table->recvfrom, "recvfrom");
+  find(&table->recvmsg, "recvmsg");
+  find(&table->sendmsg, "sendmsg");
+
+  // Read once: a program that later cleans its environment still stays inside its network.
+  const char *path = getenv("ZT_NC_NETWORK");
+  bool on = path != NULL && path[0] != 0;
+  if (on) {
+    size_t bytes = strnlen(path, sizeof network_path - 1);
+    memcpy(network_path, path, bytes);
+  }
+  __atomic_store_n(&nc_mode, on ? NC_MODE_ON : NC_MODE_OFF, __ATOMIC_RELEASE);
+}
+
+__attribute__((constructor)) static void construct(void) {
+  if (nc_mode == NC_MODE_UNKNOWN) nc_start();
+}

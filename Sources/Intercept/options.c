@@ -1,0 +1,99 @@
+// getsockopt() and setsockopt().
+//
+// Answered from the name: what the app asked socket() for. Native: what acts on the app's own calls (time-outs, low
+// water, the cookie) and SO_ERROR, translated. All else is the daemon's, above all SO_SNDBUF: raised natively it would
+// make an unconnected socket writable.
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "intercept.h"
+
+// The values of the 64-bit time variants, in case the headers are older than them.
+enum { RCVTIMEO_NEW = 66, SNDTIMEO_NEW = 67 };
+
+// Set once this process (or its ancestor by fork) has set a time-out: spares every accept two system calls.
+static bool timeouts_used;
+
+static bool is_timeout(int option) {
+  return option == SO_RCVTIMEO || option == SO_SNDTIMEO || option == RCVTIMEO_NEW || option == SNDTIMEO_NEW;
+}
+
+static bool is_native(int level, int option) {
+  return level == SOL_SOCKET && (is_timeout(option) || option == SO_RCVLOWAT);
+}
+
+void nc_copy_timeouts(int from, int to) {
+  static const int options[] = {SO_RCVTIMEO, SO_SNDTIMEO};
+  for (int index = 0; index < 2; index++) {
+    char value[16]; // struct timeval
+    socklen_t length = sizeof value;
+    if (nc_raw_getsockopt(from, SOL_SOCKET, options[index], value, &length) == 0)
+      (void)nc_raw_setsockopt(to, SOL_SOCKET, options[index], value, length);
+  }
+}
+
+void nc_inherit_timeouts(int from, int to) {
+  if (__atomic_load_n(&timeouts_used, __ATOMIC_RELAXED)) nc_copy_timeouts(from, to);
+}
+
+static int give(const void *data, size_t bytes, void *value, socklen_t *length) {
+  if (bytes > *length) bytes = *length;
+  if (bytes > 0 && value == NULL) return -EFAULT;
+  if (bytes > 0) memcpy(value, data, bytes);
+  *length = (socklen_t)bytes;
+  return 0;
+}
+
+static int protocol_of(const struct nc_name *name) {
+  return name->protocol == 0 && name->type == SOCK_STREAM ? IPPROTO_TCP : name->protocol;
+}
+
+// The options of SOL_SOCKET that need no daemon; false for the others.
+static bool is_known_here(int fd, const struct nc_name *name, int option, int *number) {
+  switch (option) {
+  case SO_ERROR: *number = nc_take_error(fd, name); return true;
+  case SO_TYPE: *number = name->type; return true;
+  case SO_DOMAIN: *number = name->family; return true;
+  case SO_PROTOCOL: *number = protocol_of(name); return true;
+  case SO_ACCEPTCONN: *number = name->state == NC_STATE_LISTENING; return true;
+  default: return false;
+  }
+}
+
+int nc_getsockopt(int fd, const struct nc_name *name, int level, int option, void *value, socklen_t *length) {
+  if (length == NULL) return -EFAULT;
+  if ((int)*length < 0) return -EINVAL;
+  if (is_native(level, option) || (level == SOL_SOCKET && option == SO_COOKIE))
+    return nc_raw_getsockopt(fd, level, option, value, length);
+  int number;
+  if (level == SOL_SOCKET && is_known_here(fd, name, option, &number))
+    return give(&number, sizeof number, value, length);
+  int capacity = *length < NC_REPLY_DATA_BYTES ? (int)*length : NC_REPLY_DATA_BYTES;
+  struct nc_request request = {.op = NC_OP_GETSOCKOPT, .argument = {level, option, capacity}};
+  struct nc_reply reply;
+  int error = nc_rpc(&request, fd, &reply, NULL, false);
+  if (error != 0) return error;
+  int bytes = reply.argument[0];
+  if (bytes < 0 || bytes > capacity) bytes = capacity;
+  return give(reply.data, (size_t)bytes, value, length);
+}
+
+int nc_setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
+  if (is_native(level, option)) {
+    if (is_timeout(option)) __atomic_store_n(&timeouts_used, true, __ATOMIC_RELAXED);
+    return nc_raw_setsockopt(fd, level, option, value, length);
+  }
+  if ((int)length < 0) return -EINVAL;
+  // No option of Linux takes nothing where it wants an int; a null pointer is looked at only after that.
+  if (value == NULL && length > 0) return length < sizeof(int) ? -EINVAL : -EFAULT;
+  int bytes = length < NC_REQUEST_DATA_BYTES ? (int)length : NC_REQUEST_DATA_BYTES;
+  struct nc_request request = {.op = NC_OP_SETSOCKOPT, .argument = {level, option, bytes}};
+  struct nc_reply reply;
+  if (bytes > 0) memcpy(request.data, value, (size_t)bytes);
+  int error = nc_rpc(&request, fd, &reply, NULL, false);
+  // Kept at the app's end as well, where bind() finds it: the socket may be set up by one process, bound by another.
+  if (error == 0 && level == SOL_SOCKET && option == SO_REUSEADDR)
+    (void)nc_raw_setsockopt(fd, level, option, value, length);
+  return error;
+}

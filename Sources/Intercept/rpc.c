@@ -1,0 +1,263 @@
+// The RPC connection: one for each process, opened at the first call, kept.
+//
+// Processes. atfork handlers miss clone() and vfork(), so the connection stands in a slot chosen by pid and owned by
+// the pid stored in it. A process that finds its slot owned by another takes it over, lock and all: after fork() that
+// is a stale copy whose holder lives elsewhere. Under vfork() the memory is shared with the parent, whose pid has (but
+// for one in 16) another slot, so both connections stay known. A new process closes the connections it inherited.
+//
+// The app's hands. A program may close our fd or dup2 over it (closefrom, daemonising). Its SO_COOKIE is compared
+// before each use; an fd that is not ours any more is left alone and another connection opened.
+//
+// Locks. Signals are blocked and cancellation is off from before the lock is taken until after it is given back, so
+// neither can leave it held. All waits are bounded.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "intercept.h"
+
+enum { SLOT_COUNT = 16, ANSWER_SECONDS = 5, LOCK_RECHECK_MILLISECONDS = 100, HIGH_FD_MARGIN = 16, HIGH_FD_END = 1024 };
+
+enum { UNLOCKED = 0, LOCKED = 1, CONTENDED = 2 };
+
+struct slot {
+  uint64_t owner;  /* pid << 32 | lock state; the low half is the futex */
+  uint64_t cookie; /* SO_COOKIE of the connection; 0: none */
+  int32_t fd;
+  uint32_t sequence;
+};
+
+static struct slot slots[SLOT_COUNT];
+
+enum outcome {
+  ANSWERED,
+  REFUSED,  /* the kernel refused to send this message: nothing is wrong with the connection */
+  NOT_SENT, /* the connection is dead; the daemon has not seen the request */
+  LOST,     /* sent, then the connection died: it may have been carried out */
+  SILENT,   /* no answer in time, or not an answer at all */
+  MISMATCH, /* the daemon speaks another version */
+};
+
+static uint64_t cookie_of(int fd) {
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  return nc_raw_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
+// Whether the slot's fd still is, in this process, the connection it was.
+static bool is_open(const struct slot *slot) {
+  uint64_t cookie = __atomic_load_n(&slot->cookie, __ATOMIC_RELAXED);
+  return cookie != 0 && cookie_of(__atomic_load_n(&slot->fd, __ATOMIC_RELAXED)) == cookie;
+}
+
+static void drop(struct slot *slot) {
+  if (is_open(slot)) nc_raw_close(slot->fd);
+  __atomic_store_n(&slot->cookie, 0, __ATOMIC_RELAXED);
+}
+
+// The first call in a new process. Other slots are only read: under vfork they are our parent's.
+static void settle(struct slot *own) {
+  drop(own);
+  for (int index = 0; index < SLOT_COUNT; index++)
+    if (is_open(&slots[index])) nc_raw_close(slots[index].fd);
+}
+
+static struct slot *acquire(uint64_t pid) {
+  struct slot *slot = &slots[pid % SLOT_COUNT];
+  uint32_t *futex = (uint32_t *)&slot->owner;
+  uint32_t taken = LOCKED;
+  for (;;) {
+    uint64_t seen = __atomic_load_n(&slot->owner, __ATOMIC_RELAXED);
+    bool foreign = seen >> 32 != pid;
+    if (foreign || (uint32_t)seen == UNLOCKED) {
+      if (!__atomic_compare_exchange_n(&slot->owner, &seen, pid << 32 | taken, false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED))
+        continue;
+      if (foreign) settle(slot);
+      return slot;
+    }
+    if ((uint32_t)seen == LOCKED && !__atomic_compare_exchange_n(&slot->owner, &seen, pid << 32 | CONTENDED, false,
+                                                                 __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+      continue;
+    // Bounded, because a vfork child with our slot's index may take the lock over and wake nobody.
+    struct timespec recheck = {.tv_nsec = LOCK_RECHECK_MILLISECONDS * 1000000L};
+    (void)nc_raw(SYS_futex, (long)futex, FUTEX_WAIT_PRIVATE, CONTENDED, (long)&recheck, 0, 0);
+    taken = CONTENDED;
+  }
+}
+
+static void release(struct slot *slot, uint64_t pid) {
+  uint64_t seen = __atomic_load_n(&slot->owner, __ATOMIC_RELAXED);
+  do
+    if (seen >> 32 != pid) return;
+  while (!__atomic_compare_exchange_n(&slot->owner, &seen, pid << 32, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+  if ((uint32_t)seen == CONTENDED) (void)nc_raw(SYS_futex, (long)&slot->owner, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+}
+
+// Moves fd out of the way: programs expect the lowest numbers, and some close or reuse 3…9 blindly. Not higher than
+// 1024, because the kernel's table of fds grows with the highest one.
+static int raise_fd(int fd) {
+  struct rlimit limit = {0};
+  if (nc_raw(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit, 0, 0) != 0) return fd;
+  long end = limit.rlim_cur < HIGH_FD_END ? (long)limit.rlim_cur : HIGH_FD_END;
+  long from = end > 2 * HIGH_FD_MARGIN ? end - HIGH_FD_MARGIN : end / 2;
+  int high = nc_raw_fcntl(fd, F_DUPFD_CLOEXEC, from);
+  if (high < 0) return fd;
+  nc_raw_close(fd);
+  return high;
+}
+
+static int explain_connect_failure(int error) {
+  switch (error) {
+  case -EACCES:
+  case -EPERM:
+    nc_report(NC_REPORT_DENIED, 0);
+    return -ENETDOWN;
+  case -EAGAIN: // the time-out, with the daemon's queue of connections full
+  case -ETIMEDOUT:
+    nc_report(NC_REPORT_SILENT, 0);
+    return -ENETDOWN;
+  default:
+    nc_report(NC_REPORT_ABSENT, 0);
+    return -ENETDOWN;
+  }
+}
+
+// Returns 0, or a negative errno fit for the app.
+static int open_connection(struct slot *slot) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  const char *path = nc_network_path();
+  size_t bytes = strlen(path) + 1;
+  if (bytes > sizeof address.sun_path) return explain_connect_failure(-ENAMETOOLONG);
+  memcpy(address.sun_path, path, bytes);
+
+  int fd = (int)nc_raw(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, 0, 0, 0);
+  if (fd < 0) return fd; // EMFILE, ENFILE, ENOBUFS, ENOMEM: errors of socket() itself
+  struct timeval limit = {.tv_sec = ANSWER_SECONDS};
+  (void)nc_raw_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  (void)nc_raw_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  int error = (int)nc_raw(SYS_connect, fd, (long)&address, sizeof address, 0, 0, 0);
+  if (error < 0) {
+    nc_raw_close(fd);
+    return explain_connect_failure(error);
+  }
+  fd = raise_fd(fd);
+  __atomic_store_n(&slot->fd, fd, __ATOMIC_RELAXED);
+  __atomic_store_n(&slot->cookie, cookie_of(fd), __ATOMIC_RELAXED);
+  return 0;
+}
+
+// `error` is set for REFUSED only.
+static enum outcome send_request(const struct slot *slot, const struct nc_request *request, int fd, int *error) {
+  struct iovec part = {.iov_base = (void *)request, .iov_len = sizeof *request};
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof fd)];
+  } control = {.header = {.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  if (fd >= 0) {
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+  }
+  long sent = nc_raw_sendmsg(slot->fd, &message, MSG_NOSIGNAL);
+  if (sent == (long)sizeof *request) return ANSWERED;
+  switch (sent) {
+  case -EAGAIN: return SILENT;
+  case -ETOOMANYREFS: // more fds in flight than RLIMIT_NOFILE
+  case -ENOBUFS:
+  case -ENOMEM: *error = (int)sent; return REFUSED;
+  case -EBADF: // the app's fd, closed by another thread just now; or our own, likewise
+    *error = (int)sent;
+    return is_open(slot) ? REFUSED : NOT_SENT;
+  default: return NOT_SENT; // EPIPE, ECONNRESET: the daemon has gone since the last call
+  }
+}
+
+static enum outcome await_reply(const struct slot *slot, const struct nc_request *request, struct nc_reply *reply,
+                                int *received, bool close_on_exec) {
+  struct iovec part = {.iov_base = reply, .iov_len = sizeof *reply};
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control;
+  // CMSG_LEN, not CMSG_SPACE: the padding would hold a second fd.
+  struct msghdr message = {
+    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
+  long bytes = nc_raw_recvmsg(slot->fd, &message, close_on_exec ? MSG_CMSG_CLOEXEC : 0);
+  if (bytes == -EAGAIN) return SILENT;
+  if (bytes <= 0) return LOST;
+  int fd = -1;
+  const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+      header->cmsg_len == CMSG_LEN(sizeof fd))
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+  enum outcome outcome = SILENT;
+  // Magic and version stand first in every version; the rest may differ.
+  if (bytes >= (long)offsetof(struct nc_reply, op) && reply->magic == NC_RPC_MAGIC) {
+    if (reply->version != NC_RPC_VERSION)
+      outcome = MISMATCH;
+    else if (bytes == sizeof *reply && reply->op == request->op && reply->sequence == request->sequence)
+      outcome = ANSWERED;
+  }
+  if (fd >= 0 && (outcome != ANSWERED || reply->status != 0 || received == NULL)) {
+    nc_raw_close(fd);
+    fd = -1;
+  }
+  if (received != NULL) *received = fd;
+  return outcome;
+}
+
+// What may be asked again when it may have been done already: binding twice is EINVAL, connecting twice EALREADY.
+static bool is_repeatable(uint16_t op) { return op != NC_OP_BIND && op != NC_OP_CONNECT; }
+
+static int exchange(struct slot *slot, struct nc_request *request, int fd, struct nc_reply *reply, int *received,
+                    bool close_on_exec) {
+  for (int attempt = 0;; attempt++) {
+    if (!is_open(slot)) {
+      int error = open_connection(slot);
+      if (error != 0) return error;
+    }
+    int error = -ENETDOWN;
+    request->sequence = ++slot->sequence;
+    enum outcome outcome = send_request(slot, request, fd, &error);
+    if (outcome == ANSWERED) outcome = await_reply(slot, request, reply, received, close_on_exec);
+    if (outcome == ANSWERED) return -reply->status;
+    if (outcome == REFUSED) return error;
+    drop(slot);
+    if (outcome == MISMATCH) {
+      nc_report(NC_REPORT_VERSION, reply->version);
+      return -EPROTONOSUPPORT;
+    }
+    bool again = outcome == NOT_SENT || (outcome == LOST && is_repeatable(request->op));
+    if (!again || attempt > 0) {
+      nc_report(outcome == SILENT ? NC_REPORT_SILENT : NC_REPORT_ABSENT, 0);
+      return -ENETDOWN;
+    }
+  }
+}
+
+int nc_rpc(struct nc_request *request, int fd, struct nc_reply *reply, int *received, bool close_on_exec) {
+  request->magic = NC_RPC_MAGIC;
+  request->version = NC_RPC_VERSION;
+  if (received != NULL) *received = -1;
+  int cancel;
+  (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+  uint64_t all = ~UINT64_C(0), before = 0;
+  (void)nc_raw(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&all, (long)&before, sizeof all, 0, 0);
+
+  uint64_t pid = (uint64_t)nc_raw(SYS_getpid, 0, 0, 0, 0, 0, 0);
+  struct slot *slot = acquire(pid);
+  int result = exchange(slot, request, fd, reply, received, close_on_exec);
+  release(slot, pid);
+
+  (void)nc_raw(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&before, 0, sizeof before, 0, 0);
+  (void)pthread_setcancelstate(cancel, &cancel);
+  return result;
+}

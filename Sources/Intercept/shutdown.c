@@ -1,0 +1,23 @@
+// shutdown(): native on a connection, where the pair means the same as TCP; Linux's answers elsewhere (inet_shutdown).
+#include <errno.h>
+#include <netinet/tcp.h>
+
+#include "intercept.h"
+
+int nc_shutdown(int fd, const struct nc_name *name, int how) {
+  if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return -EINVAL;
+  switch (name->state) {
+  case NC_STATE_CONNECTED: return nc_raw_shutdown(fd, how);
+  case NC_STATE_LISTENING:
+    if (how == SHUT_WR) return 0;
+    break;
+  case NC_STATE_NEW:
+    if (nc_tcp_state(fd) != TCP_SYN_SENT) return -ENOTCONN;
+    break;
+  default: return -ENOTCONN;
+  }
+  // Ends a listener or an attempt under way. Both directions, whatever was asked: so the daemon sees HUP, and whoever
+  // waits in accept() or connect() wakes up and finds the mark.
+  nc_mark(fd, NC_MARK_SHUT);
+  return nc_raw_shutdown(fd, SHUT_RDWR);
+}

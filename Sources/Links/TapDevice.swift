@@ -1,0 +1,95 @@
+internal import CTun
+internal import Glibc
+
+/// Why a TAP cannot be opened, with what to do about it.
+public struct TapError: Error, CustomStringConvertible, Sendable {
+  public let cause: String
+  public let cure: String
+  public var description: String { "\(cause); \(cure)" }
+}
+
+/// A TAP device's descriptor (Linux Documentation/networking/tuntap.rst), closed with its owner.
+struct TapDevice: ~Copyable {
+  let fd: Int32
+  let name: String
+  let offloads: LinkOffloads
+
+  /// Creates the device `name`, or attaches to it where it exists and is free, with IFF_VNET_HDR and every offload the
+  /// kernel grants.
+  /// - Parameter name: at most 15 bytes (IFNAMSIZ less the final NUL).
+  init(name: String) throws(TapError) {
+    let fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)
+    guard fd >= 0 else { throw Self.openError(errno) }
+    guard nc_tap_attach(fd, name) == 0 else {
+      let code = errno
+      close(fd)
+      throw Self.attachError(name, code)
+    }
+    guard nc_tap_set_header_bytes(fd, 12) == 0 else {  // struct virtio_net_hdr_v1
+      let code = errno
+      close(fd)
+      throw TapError(
+        cause: "tap \(name): the 12-byte offload header is refused: \(Self.text(code))",
+        cure: "remake the device (ip tuntap add dev \(name) mode tap vnet_hdr)")
+    }
+    self.fd = fd
+    self.name = name
+    offloads = Self.negotiate(fd)
+  }
+
+  deinit { close(fd) }
+
+  private static func negotiate(_ fd: Int32) -> LinkOffloads {
+    let checksum = UInt32(TUN_F_CSUM)
+    let wishes: [(UInt32, LinkOffloads)] = [
+      (checksum | UInt32(TUN_F_TSO4) | UInt32(TUN_F_TSO6), .all), (checksum, .checksum),
+    ]
+    for (flags, offloads) in wishes where nc_tap_set_offload(fd, flags) == 0 { return offloads }
+    return []
+  }
+
+  private static func text(_ code: Int32) -> String { String(cString: strerror(code)) }
+
+  private static func openError(_ code: Int32) -> TapError {
+    let cure =
+      switch code {
+      case ENOENT, ENODEV, ENXIO:
+        "the device /dev/net/tun is missing: load the module tun (modprobe tun), or give the container the device (--device /dev/net/tun)"
+      case EACCES, EPERM: "no permission on /dev/net/tun: run as root or let this user open the device"
+      case EMFILE, ENFILE: "no descriptor is left: raise RLIMIT_NOFILE"
+      default: "see Documentation/networking/tuntap.rst of the kernel"
+      }
+    return TapError(cause: "/dev/net/tun cannot be opened: \(text(code))", cure: cure)
+  }
+
+  private static func attachError(_ name: String, _ code: Int32) -> TapError {
+    let cure =
+      switch code {
+      case EPERM:
+        "the privilege CAP_NET_ADMIN is missing: run as root, or make the device for this user first (ip tuntap add dev \(name) mode tap user NAME vnet_hdr)"
+      case EBUSY: "another program is attached to it: stop that one or choose another name"
+      case EINVAL:
+        "an interface of this name exists that is no TAP, or one made without vnet_hdr: choose another name or remake it (ip tuntap add dev \(name) mode tap vnet_hdr)"
+      default: "see Documentation/networking/tuntap.rst of the kernel"
+      }
+    return TapError(cause: "tap \(name) cannot be created or attached: \(text(code))", cure: cure)
+  }
+
+  /// The kernel side's MTU in bytes; nil where the device is not in this network namespace (any more).
+  func readMTU() -> Int? {
+    let mtu = withSocket { nc_interface_mtu($0, name) }
+    return mtu > 0 ? Int(mtu) : nil
+  }
+
+  /// Sets the kernel side's MTU; false where that is not allowed (no CAP_NET_ADMIN).
+  func setMTU(_ mtu: Int) -> Bool { withSocket { nc_interface_set_mtu($0, name, Int32(mtu)) } == 0 }
+
+  /// Sets the kernel side up; false where that is not allowed (no CAP_NET_ADMIN).
+  func bringUp() -> Bool { withSocket { nc_interface_bring_up($0, name) } == 0 }
+
+  private func withSocket(_ body: (Int32) -> Int32) -> Int32 {
+    let socket = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    defer { close(socket) }
+    return body(socket)
+  }
+}

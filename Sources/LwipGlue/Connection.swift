@@ -1,0 +1,61 @@
+internal import CLwip
+internal import DequeModule
+internal import Slab
+
+/// One TCP connection of lwIP's, with what lwIP does not keep: received bytes the owner has not taken, and memory that
+/// segments in flight still refer to.
+///
+/// Life: made by `Stack.connect` (connecting) or by a listener's accept (established); `failed` clears `pcb`, because
+/// lwIP has freed it; the owner ends it with `close` (detached: it lives on only until its memory is acknowledged) or
+/// `abort` (gone at once).
+struct Connection: ~Copyable {
+  /// A piece of the owner's memory that unacknowledged segments read.
+  struct Held {
+    /// The sequence number behind the last byte that lies in this piece.
+    let end: UInt32
+    let address: UnsafeRawPointer
+  }
+
+  var pcb: UnsafeMutablePointer<tcp_pcb>?
+  let interfaceIndex: UInt8
+  /// May lwIP build segments larger than the wire's, and for which wire size (bytes of payload)?
+  var superSegments = false
+  var wireSegmentBytes = 536
+  var owner: UInt64
+  var isEstablished = false
+  var events: StackEvents = []
+  /// Why the connection is gone, as a positive errno.
+  var error: Int32 = 0
+  var isDetached = false
+  /// The app asked for TCP_NODELAY; lwIP's own flag is always set where super-segments are built.
+  var noDelay = false
+  var received: Deque<UnsafeMutablePointer<pbuf>> = []
+  /// Bytes of the first buffer that the owner has already taken.
+  var receivedOffset = 0
+  var receivedBytes = 0
+  var held: Deque<Held> = []
+  var local: Endpoint
+  var remote: Endpoint
+
+  init(pcb: UnsafeMutablePointer<tcp_pcb>?, interfaceIndex: UInt8, owner: UInt64, local: Endpoint, remote: Endpoint) {
+    self.pcb = pcb
+    self.interfaceIndex = interfaceIndex
+    self.owner = owner
+    self.local = local
+    self.remote = remote
+  }
+}
+
+/// A listening PCB with the connections that its owner has not taken yet.
+struct Listener: ~Copyable {
+  var pcb: UnsafeMutablePointer<tcp_pcb>?
+  let interfaceIndex: UInt8
+  let owner: UInt64
+  var accepted: Deque<SlabKey> = []
+}
+
+extension SlabKey {
+  /// As lwIP's callback argument.
+  var argument: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: UInt(bits)) }
+  init(argument: UnsafeMutableRawPointer?) { self.init(bits: UInt64(UInt(bitPattern: argument))) }
+}

@@ -1,0 +1,147 @@
+internal import CLwip
+internal import Frames
+internal import Glibc
+
+private let ok = err_t(ERR_OK.rawValue)
+private let protocolTCP: UInt8 = 6
+
+/// The way of a packet out of lwIP: next hop and fragmentation (`outputV4`, `outputV6`), then the frame (`transmit`).
+extension NetworkInterface {
+  func outputV4(_ p: UnsafeMutablePointer<pbuf>?, _ destination: UnsafePointer<ip4_addr_t>?) -> err_t {
+    guard let p, let destination else { return err_t(ERR_ARG.rawValue) }
+    let target = IPAddress(bytes: destination, isV6: false)
+    if addresses.contains(where: { $0.address == target }) { return netif_loop_output(netif, p) }
+    let header = p.pointee.payload.assumingMemoryBound(to: UInt8.self)
+    if offloads, Int(p.pointee.tot_len) > mtu, header[9] != protocolTCP {
+      return nc_ip4_fragment(p, netif, destination, UInt16(mtu))
+    }
+    return etharp_output(netif, p, destination)
+  }
+
+  func outputV6(_ p: UnsafeMutablePointer<pbuf>?, _ destination: UnsafePointer<ip6_addr_t>?) -> err_t {
+    guard let p, let destination else { return err_t(ERR_ARG.rawValue) }
+    let header = p.pointee.payload.assumingMemoryBound(to: UInt8.self)
+    if offloads, Int(p.pointee.tot_len) > mtu, header[6] != protocolTCP {
+      return nc_ip6_fragment(p, netif, destination, UInt16(mtu))
+    }
+    return ethip6_output(netif, p, destination)
+  }
+
+  /// Makes a frame of a packet and hands it to the link, with what the link has to finish.
+  func transmit(_ p: UnsafeMutablePointer<pbuf>?) -> err_t {
+    guard let p, let transmitter else { return err_t(ERR_IF.rawValue) }
+    guard let frame = frames.make(source: self) else {
+      counters.noMemory += 1
+      return err_t(ERR_MEM.rawValue)
+    }
+    var piece: UnsafeMutablePointer<pbuf>? = p
+    while let current = piece {
+      if current.pointee.len > 0 {
+        guard frame.append(current.pointee.payload, count: Int(current.pointee.len)) else {
+          return transmitFlattened(p, instead: frame, to: transmitter)
+        }
+        stack.sendMemory?.retain(holding: current.pointee.payload)
+      }
+      piece = current.pointee.next
+    }
+    pbuf_ref(p)
+    frame.context = UnsafeMutableRawPointer(p)
+    return send(frame, to: transmitter)
+  }
+
+  /// A packet of more pieces than a frame holds (thousands of tiny writes in one segment): copied into one.
+  private func transmitFlattened(
+    _ p: UnsafeMutablePointer<pbuf>, instead scattered: Frame, to transmitter: any FrameTransmitter
+  ) -> err_t {
+    scattered.release()
+    guard let copy = pbuf_clone(PBUF_RAW, PBUF_RAM, p), let frame = frames.make(source: self) else {
+      counters.noMemory += 1
+      return err_t(ERR_MEM.rawValue)
+    }
+    _ = frame.append(copy.pointee.payload, count: Int(copy.pointee.len))
+    frame.context = UnsafeMutableRawPointer(copy)
+    return send(frame, to: transmitter)
+  }
+
+  private func send(_ frame: Frame, to transmitter: any FrameTransmitter) -> err_t {
+    defer { frame.release() }
+    if offloads { describeOffload(frame) }
+    guard transmitter.transmit(frame) else {
+      counters.linkFull += 1
+      return err_t(ERR_BUF.rawValue)
+    }
+    return ok
+  }
+
+  /// Fills the offload header of a TCP frame: lwIP left the checksum field empty, and the payload may exceed what
+  /// one wire frame carries.
+  private func describeOffload(_ frame: Frame) {
+    let base = UnsafeMutableRawPointer(mutating: frame.head.baseAddress.unsafelyUnwrapped)
+    let etherType = UInt16(bigEndian: base.loadUnaligned(fromByteOffset: 12, as: UInt16.self))
+    let ip = base + 14
+    let isV6 = etherType == 0x86dd
+    guard isV6 || etherType == 0x0800 else { return }
+    let ipHeaderBytes: Int
+    let transport: UInt8
+    if isV6 {
+      ipHeaderBytes = 40
+      transport = ip.load(fromByteOffset: 6, as: UInt8.self)
+    } else {
+      ipHeaderBytes = Int(ip.load(as: UInt8.self) & 0xf) * 4
+      transport = ip.load(fromByteOffset: 9, as: UInt8.self)
+      let fragment = UInt16(bigEndian: ip.loadUnaligned(fromByteOffset: 6, as: UInt16.self)) & 0x3fff
+      if fragment != 0 { return }
+    }
+    let transportBytes = frame.bytes - 14 - ipHeaderBytes
+    guard transport == protocolTCP, transportBytes >= 20, frame.head.count >= 14 + ipHeaderBytes + 20 else { return }
+    let tcp = ip + ipHeaderBytes
+    if tcp.load(fromByteOffset: 13, as: UInt8.self) & 0x02 != 0 { clampMSS(tcp, isV6: isV6) }
+    let sum = pseudoHeaderSum(ip, isV6: isV6, transport: transport, bytes: transportBytes)
+    tcp.storeBytes(of: sum.bigEndian, toByteOffset: 16, as: UInt16.self)
+    var offload = OffloadHeader()
+    offload.flags = OffloadHeader.needsChecksum
+    offload.checksumStart = UInt16(14 + ipHeaderBytes)
+    offload.checksumOffset = 16
+    let tcpHeaderBytes = Int(tcp.load(fromByteOffset: 12, as: UInt8.self) >> 4) * 4
+    let wireBytes = stack.wireSegmentBytes(of: nc_netif_sending_pcb(netif)) ?? mtu - ipHeaderBytes - 20
+    if transportBytes - tcpHeaderBytes > wireBytes {
+      offload.segmentation = isV6 ? OffloadHeader.segmentationTCPv6 : OffloadHeader.segmentationTCPv4
+      offload.segmentBytes = UInt16(wireBytes)
+      offload.headerBytes = UInt16(14 + ipHeaderBytes + tcpHeaderBytes)
+    }
+    frame.offload = offload
+  }
+
+  /// The folded sum over the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1), not inverted.
+  private func pseudoHeaderSum(_ ip: UnsafeMutableRawPointer, isV6: Bool, transport: UInt8, bytes: Int) -> UInt16 {
+    var sum = UInt32(transport) + UInt32(bytes)
+    let (offset, count) = isV6 ? (8, 16) : (12, 4)
+    for word in 0..<count {
+      sum += UInt32(UInt16(bigEndian: ip.loadUnaligned(fromByteOffset: offset + 2 * word, as: UInt16.self)))
+    }
+    while sum >> 16 != 0 { sum = sum & 0xffff + sum >> 16 }
+    return UInt16(sum)
+  }
+
+  /// Lowers the MSS that a SYN announces (RFC 9293 section 3.7.1) from lwIP's 64 KiB to what the link's MTU allows. The
+  /// checksum is not finished yet.
+  private func clampMSS(_ tcp: UnsafeMutableRawPointer, isV6: Bool) {
+    let limit = UInt16(mtu - (isV6 ? 60 : 40))
+    let end = Int(tcp.load(fromByteOffset: 12, as: UInt8.self) >> 4) * 4
+    var offset = 20
+    while offset + 4 <= end {
+      let kind = tcp.load(fromByteOffset: offset, as: UInt8.self)
+      if kind == 0 { return }
+      if kind == 1 {
+        offset += 1
+        continue
+      }
+      if kind == 2 {
+        let announced = UInt16(bigEndian: tcp.loadUnaligned(fromByteOffset: offset + 2, as: UInt16.self))
+        tcp.storeBytes(of: min(announced, limit).bigEndian, toByteOffset: offset + 2, as: UInt16.self)
+        return
+      }
+      offset += max(2, Int(tcp.load(fromByteOffset: offset + 1, as: UInt8.self)))
+    }
+  }
+}

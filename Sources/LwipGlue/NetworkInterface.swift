@@ -1,0 +1,272 @@
+internal import CLwip
+public import Frames
+internal import Glibc
+
+/// Where an interface's outgoing frames go. Implemented by whoever owns the link.
+public protocol FrameTransmitter: AnyObject {
+  /// Takes a frame (retaining it as long as needed); false where the link is full.
+  func transmit(_ frame: Frame) -> Bool
+}
+
+/// What an interface did with packets, since it was made.
+public struct InterfaceCounters: Sendable, Equatable {
+  /// Frames for other hosts or networks: not for this interface.
+  public var notForUs: UInt64 = 0
+  /// Frames too short for what they say they are.
+  public var malformed: UInt64 = 0
+  /// Frames lost for want of memory or frame slots.
+  public var noMemory: UInt64 = 0
+  /// Frames the link refused; TCP sends them again.
+  public var linkFull: UInt64 = 0
+}
+
+/// One virtual Ethernet interface: an lwIP `netif` with its addresses, fed with frames and giving frames.
+///
+/// Theory of operation: on a link that offloads checksums and segmentation, lwIP is told an MTU of 65,535 and builds
+/// frames of up to 64 KiB; `transmit` then fills the offload header, clamps the MSS that a SYN announces to the real MTU,
+/// and fragments what is not TCP. On any other link lwIP sees the real MTU and does it all itself.
+///
+/// lwIP gives a netif one IPv4 address. Further ones are had by showing lwIP that address, which a received packet is
+/// for, while it processes the packet (`admit`), and by the gateway hook for their subnets.
+///
+/// lwIP accepts a packet for any netif's address on any netif; `admit` drops what is not for this one, so that networks of
+/// one process stay apart.
+public final class NetworkInterface: FrameSource {
+  let netif: UnsafeMutablePointer<netif>
+  public let name: String
+  public let mac: MACAddress
+  /// The link's MTU in bytes.
+  public let mtu: Int
+  /// Frames with unfinished checksums and TCP payload beyond the MTU may be handed to the link.
+  public let offloads: Bool
+  public private(set) var addresses: [InterfaceAddress] = []
+  public private(set) var gateways: [IPAddress] = []
+  public internal(set) var counters = InterfaceCounters()
+  let stack: Stack
+  let frames: FramePool
+  weak var transmitter: (any FrameTransmitter)?
+  /// What the frame that is being processed was addressed to is looped back, not off the wire.
+  var isLooping = false
+  private var gatewayV4 = ip4_addr_t()
+  private var gatewayV6 = ip6_addr_t()
+  private var hopV4 = ip4_addr_t()
+  private var hopV6 = ip6_addr_t()
+
+  public var isScarce: Bool { false }
+  /// lwIP's number of the interface, from 1; keeps the sockets of one network from another's.
+  var index: UInt8 { nc_netif_index(netif) }
+  /// The same, for those who get it back in `Stack.reservedPorts`.
+  public var number: UInt8 { index }
+
+  /// Adds an interface to the stack.
+  /// - Parameters:
+  ///   - mtu: at least 1,280 for IPv6 (RFC 8200 section 5), at least 68 for IPv4 (RFC 791).
+  ///   - frames: the pool its outgoing frames come from.
+  init(
+    stack: Stack, name: String, mac: MACAddress, mtu: Int, offloads: Bool, frames: FramePool,
+    transmitter: any FrameTransmitter
+  ) {
+    self.stack = stack
+    self.name = name
+    self.mac = mac
+    self.mtu = mtu
+    self.offloads = offloads && nc_lwip_is_source_build()
+    self.frames = frames
+    self.transmitter = transmitter
+    netif = .allocate(capacity: 1)
+    netif.initialize(to: CLwip.netif())
+    netif_add_noaddr(netif, Unmanaged.passUnretained(self).toOpaque(), { netif in
+      NetworkInterface.of(netif).configure()
+      return err_t(ERR_OK.rawValue)
+    }, { p, netif in ethernet_input(p, netif) })
+    nc_netif_set_checksum_generation(netif, !self.offloads)
+    netif_set_link_up(netif)
+    netif_set_up(netif)
+    netif_create_ip6_linklocal_address(netif, 1)
+  }
+
+  static func of(_ netif: UnsafeMutablePointer<netif>?) -> NetworkInterface {
+    Unmanaged<NetworkInterface>.fromOpaque(netif!.pointee.state).takeUnretainedValue()
+  }
+
+  private func configure() {
+    netif.pointee.name = (CChar(UInt8(ascii: "n")), CChar(UInt8(ascii: "c")))
+    netif.pointee.hwaddr_len = 6
+    withUnsafeMutableBytes(of: &netif.pointee.hwaddr) { $0.copyBytes(from: mac.bytes) }
+    netif.pointee.mtu = offloads ? .max : UInt16(mtu)
+    nc_netif_set_mtu6(netif, netif.pointee.mtu)
+    let flags = UInt32(NETIF_FLAG_BROADCAST) | UInt32(NETIF_FLAG_ETHARP) | UInt32(NETIF_FLAG_ETHERNET)
+      | UInt32(NETIF_FLAG_IGMP) | UInt32(NETIF_FLAG_MLD6)
+    netif.pointee.flags = UInt8(flags)
+    netif.pointee.output = { netif, p, destination in NetworkInterface.of(netif).outputV4(p, destination) }
+    netif.pointee.output_ip6 = { netif, p, destination in NetworkInterface.of(netif).outputV6(p, destination) }
+    netif.pointee.linkoutput = { netif, p in NetworkInterface.of(netif).transmit(p) }
+  }
+
+  // MARK: Addresses
+
+  /// Gives the interface an address. IPv6 addresses pass duplicate address detection first (RFC 4862 section 5.4).
+  /// - Returns: false where lwIP has no room for another IPv6 address.
+  func add(_ address: InterfaceAddress) -> Bool {
+    if address.address.isV6 {
+      var ip = address.address.lwip(zone: index)
+      var slot: Int8 = 0
+      guard netif_add_ip6_address(netif, &ip.u_addr.ip6, &slot) == ERR_OK.rawValue else { return false }
+      if address.address.isLoopback { netif_ip6_addr_set_state(netif, slot, UInt8(IP6_ADDR_PREFERRED)) }
+      nc_netif_ip6_set_static(netif, slot)
+    } else if !addresses.contains(where: { !$0.address.isV6 }) {
+      showV4(address)
+      netif_set_up(netif)
+    }
+    addresses.append(address)
+    return true
+  }
+
+  /// The next hop for destinations off the interface's subnets; one per family.
+  func setGateway(_ gateway: IPAddress) {
+    gateways.append(gateway)
+    let ip = gateway.lwip(zone: index)
+    if gateway.isV6 {
+      gatewayV6 = ip.u_addr.ip6
+    } else {
+      gatewayV4 = ip.u_addr.ip4
+      netif_set_gw(netif, &gatewayV4)
+    }
+  }
+
+  private func showV4(_ address: InterfaceAddress) {
+    let mask = address.prefixBits == 0 ? 0 : UInt32.max << UInt32(32 - address.prefixBits)
+    nc_netif_put_ip4(netif, address.address.v4Network, mask.bigEndian)
+  }
+
+  /// Whether any configured address still waits for duplicate address detection.
+  public var hasTentativeAddresses: Bool { states.contains { nc_ip6_state_is_tentative($0.state) } }
+
+  /// Configured IPv6 addresses that another host has already.
+  public var duplicatedAddresses: [IPAddress] {
+    states.filter { nc_ip6_state_is_duplicated($0.state) }.map(\.address)
+  }
+
+  private var states: [(address: IPAddress, state: UInt8)] {
+    (0..<Int8(nc_netif_ip6_capacity())).compactMap { slot in
+      let ip = withUnsafeBytes(of: nc_netif_ip6(netif, slot)!.pointee) { IPAddress(bytes: $0.baseAddress!, isV6: true) }
+      guard addresses.contains(where: { $0.address == ip }) else { return nil }
+      return (ip, nc_netif_ip6_state(netif, slot))
+    }
+  }
+
+  /// Whether `address` is the interface's: configured, link-local or loopback.
+  public func owns(_ address: IPAddress) -> Bool {
+    if addresses.contains(where: { $0.address == address }) { return true }
+    if !address.isV6 { return address.isLoopback }
+    return address == linkLocal
+  }
+
+  /// fe80::/64 with the interface identifier made from the MAC (RFC 4291 appendix A).
+  public var linkLocal: IPAddress {
+    withUnsafeBytes(of: nc_netif_ip6(netif, 0)!.pointee) { IPAddress(bytes: $0.baseAddress!, isV6: true) }
+  }
+
+  /// The address to speak from towards `destination`: of the same subnet if there is one (RFC 6724 rule 8, simplified).
+  public func sourceAddress(for destination: IPAddress) -> IPAddress? {
+    if destination.isLoopback { return destination.isV6 ? .loopbackV6 : .loopbackV4 }
+    if owns(destination) { return destination }
+    if destination.isV6 && destination.isLinkLocal { return linkLocal }
+    let candidates = addresses.filter { $0.address.isV6 == destination.isV6 && !$0.address.isLoopback }
+    return (candidates.first { $0.contains(destination) } ?? candidates.first)?.address
+  }
+
+  /// Whether packets to `destination` have somewhere to go.
+  func hasRoute(to destination: IPAddress) -> Bool {
+    destination.isLoopback || owns(destination) || (destination.isV6 && destination.isLinkLocal)
+      || addresses.contains { $0.contains(destination) } || gateways.contains { $0.isV6 == destination.isV6 }
+  }
+
+  /// lwIP asks for the next hop of what is not on the subnet it knows: subnets of further addresses are on the link.
+  func nextHopV4(_ destination: UnsafePointer<ip4_addr_t>) -> UnsafePointer<ip4_addr_t>? {
+    let ip = IPAddress(bytes: destination, isV6: false)
+    guard addresses.contains(where: { $0.contains(ip) }) else { return nil }
+    hopV4 = destination.pointee
+    return withUnsafePointer(to: &hopV4) { $0 }
+  }
+
+  func nextHopV6(_ destination: UnsafePointer<ip6_addr_t>) -> UnsafePointer<ip6_addr_t>? {
+    let ip = IPAddress(bytes: destination, isV6: true)
+    if addresses.contains(where: { $0.contains(ip) }) {
+      hopV6 = destination.pointee
+      return withUnsafePointer(to: &hopV6) { $0 }
+    }
+    guard gateways.contains(where: \.isV6) else { return nil }
+    return withUnsafePointer(to: &gatewayV6) { $0 }
+  }
+
+  // MARK: Input
+
+  /// Takes a received frame. Calls into lwIP, so events may be waiting afterwards (`Stack.nextEvent`).
+  public func receive(_ frame: Frame) {
+    let head = frame.head
+    guard head.count >= 14 else {
+      counters.malformed += 1
+      return
+    }
+    guard admit(head) else { return }
+    guard let p = PacketBuffers.make(frame) else {
+      counters.noMemory += 1
+      return
+    }
+    nc_netif_set_checksum_check(netif, !frame.offload.isTrusted)
+    if ethernet_input(p, netif) != ERR_OK.rawValue { pbuf_free(p) }
+  }
+
+  /// Whether the frame is for this interface; makes lwIP see the IPv4 address it is for.
+  private func admit(_ head: UnsafeRawBufferPointer) -> Bool {
+    let base = head.baseAddress.unsafelyUnwrapped
+    let destination = MACAddress(base)
+    guard destination == mac || destination.isGroup else { return refuse() }
+    switch UInt16(bigEndian: base.loadUnaligned(fromByteOffset: 12, as: UInt16.self)) {
+    case 0x0800:
+      guard head.count >= 34 else { return refuseMalformed() }
+      return admitV4(IPAddress(bytes: base + 30, isV6: false))
+    case 0x0806:
+      guard head.count >= 42 else { return refuseMalformed() }
+      let target = IPAddress(bytes: base + 38, isV6: false)
+      if let own = addresses.first(where: { $0.address == target }) { showV4(own) }
+      return true
+    case 0x86dd:
+      guard head.count >= 54 else { return refuseMalformed() }
+      let target = IPAddress(bytes: base + 38, isV6: true)
+      return target.isMulticast || (!target.isLoopback && owns(target)) || refuse()
+    default:
+      return refuse()
+    }
+  }
+
+  private func admitV4(_ target: IPAddress) -> Bool {
+    if let own = addresses.first(where: { $0.address == target || $0.broadcast == target }) {
+      showV4(own)
+      return true
+    }
+    return target.isMulticast || target.isLimitedBroadcast || refuse()
+  }
+
+  private func refuse() -> Bool {
+    counters.notForUs += 1
+    return false
+  }
+
+  private func refuseMalformed() -> Bool {
+    counters.malformed += 1
+    return false
+  }
+
+  /// Delivers what was sent to the interface's own addresses; true while something was waiting.
+  func pollLoopback() -> Bool {
+    nc_netif_set_checksum_check(netif, false)  // never left this process
+    return nc_netif_poll(netif)
+  }
+
+  public func frameReleased(_ frame: Frame) {
+    for index in 0..<frame.count { stack.sendMemory?.release(holding: frame.vectors[index].iov_base) }
+    if let p = frame.context { pbuf_free(p.assumingMemoryBound(to: pbuf.self)) }
+  }
+}

@@ -1,0 +1,449 @@
+internal import CLwip
+internal import DequeModule
+public import Glibc
+public import Slab
+
+/// Errors of the stack as errnos of Linux; the daemon hands them to the app.
+public struct StackError: Error, Sendable, Equatable {
+  /// A positive errno.
+  public let code: Int32
+  public init(_ code: Int32) { self.code = code }
+}
+
+/// TCP connections: making, feeding and ending them.
+extension Stack {
+  /// The window a connection announces from the start, where both ends scale: enough for one machine's or one site's
+  /// bandwidth-delay product, small enough that a reader who never reads pins little.
+  static let receiveWindowBytes: UInt32 = 1024 * 1024
+  /// Bytes a connection may hold that are not yet acknowledged: what its send buffer would be.
+  static let sendBudgetBytes = 1024 * 1024
+  /// Writes up to this size are copied into lwIP, so that a byte does not pin a 64 KiB buffer.
+  public static let sendCopybreakBytes = 4096
+  /// The least room at which reading from the app is worth a system call.
+  public static var receiveSpaceBytes: Int { isSourceBuild ? 65_536 : 8192 }
+  /// Segments of lwIP's queue (it counts buffers, not bytes) at which no more is taken from the app.
+  private static let queueLimit = 4096
+
+  // MARK: Making
+
+  /// Begins a connection. `established` or `failed` follows as an event.
+  /// - Parameters:
+  ///   - local: the address to speak from (chosen where it is "any") and its port (chosen where it is 0).
+  ///   - owner: comes back with each event.
+  /// - Throws: ENETUNREACH without a route or address, EADDRNOTAVAIL without a free port, ENOBUFS without memory.
+  public func connect(
+    _ interface: NetworkInterface, from local: Endpoint, to remote: Endpoint, owner: UInt64, noDelay: Bool
+  ) throws(StackError) -> SlabKey {
+    guard interface.hasRoute(to: remote.address) else { throw StackError(ENETUNREACH) }
+    var local = local
+    if local.address.isAny || local.address.isV6 != remote.address.isV6 {
+      guard let source = interface.sourceAddress(for: remote.address) else { throw StackError(ENETUNREACH) }
+      local.address = source
+    }
+    if local.port == 0 {
+      guard let port = freePort(interface, local.address, remote) else { throw StackError(EADDRNOTAVAIL) }
+      local.port = port
+    } else if isConnected(interface.index, local, remote) {
+      throw StackError(EADDRNOTAVAIL)
+    }
+    guard let pcb = tcp_new_ip_type(UInt8(IPADDR_TYPE_ANY.rawValue)) else { throw StackError(ENOBUFS) }
+    pcb.pointee.netif_idx = interface.index
+    pcb.pointee.local_ip = local.address.lwip(zone: interface.index)
+    pcb.pointee.local_port = local.port
+    var connection = Connection(
+      pcb: pcb, interfaceIndex: interface.index, owner: owner, local: local, remote: remote)
+    connection.noDelay = noDelay
+    guard let key = connections.insert(connection) else {
+      tcp_abort(pcb)
+      throw StackError(ENOBUFS)
+    }
+    attach(pcb, key)
+    var ip = remote.address.lwip(zone: interface.index)
+    let status = tcp_connect(pcb, &ip, remote.port) { argument, _, _ in
+      Stack.current?.onEstablished(SlabKey(argument: argument))
+      return err_t(ERR_OK.rawValue)
+    }
+    guard status == ERR_OK.rawValue else {
+      abort(key)
+      throw StackError(status == ERR_RTE.rawValue ? ENETUNREACH : ENOBUFS)
+    }
+    return key
+  }
+
+  /// Begins to listen. Each accepted connection comes as an event.
+  /// - Parameters:
+  ///   - local: "any" addresses listen on all of the interface's; an IPv6 "any" also on IPv4 unless `v6Only`.
+  ///   - backlog: half-open connections are bounded at 255 or this, whichever is less.
+  /// - Throws: ENOBUFS without memory.
+  public func listen(
+    _ interface: NetworkInterface, on local: Endpoint, v6Only: Bool, owner: UInt64
+  ) throws(StackError) -> SlabKey {
+    guard let pcb = tcp_new_ip_type(UInt8(IPADDR_TYPE_ANY.rawValue)) else { throw StackError(ENOBUFS) }
+    pcb.pointee.netif_idx = interface.index
+    let isDual = local.address == .anyV6 && !v6Only
+    pcb.pointee.local_ip = isDual ? nc_ip_any_type() : local.address.lwip(zone: interface.index)
+    pcb.pointee.local_port = local.port
+    var status = err_t(ERR_OK.rawValue)
+    guard let listening = tcp_listen_with_backlog_and_err(pcb, 255, &status) else {
+      tcp_abort(pcb)
+      throw StackError(status == ERR_USE.rawValue ? EADDRINUSE : ENOBUFS)
+    }
+    guard
+      let key = listeners.insert(Listener(pcb: listening, interfaceIndex: interface.index, owner: owner))
+    else {
+      tcp_close(listening)
+      throw StackError(ENOBUFS)
+    }
+    tcp_arg(listening, key.argument)
+    tcp_accept(listening) { argument, pcb, error in
+      Stack.current?.onAccept(SlabKey(argument: argument), pcb, error) ?? err_t(ERR_ABRT.rawValue)
+    }
+    return key
+  }
+
+  /// Stops listening; connections that were not taken are reset, as Linux does.
+  public func closeListener(_ key: SlabKey) {
+    guard let listener = listeners.remove(key) else { return }
+    for connection in listener.accepted { abort(connection) }
+    if let pcb = listener.pcb { tcp_close(pcb) }
+  }
+
+  func attach(_ pcb: UnsafeMutablePointer<tcp_pcb>, _ key: SlabKey) {
+    tcp_arg(pcb, key.argument)
+    tcp_recv(pcb) { argument, _, p, _ in
+      Stack.current?.onReceive(SlabKey(argument: argument), p)
+      return err_t(ERR_OK.rawValue)
+    }
+    tcp_sent(pcb) { argument, _, _ in
+      Stack.current?.onSent(SlabKey(argument: argument))
+      return err_t(ERR_OK.rawValue)
+    }
+    tcp_err(pcb) { argument, error in Stack.current?.onError(SlabKey(argument: argument), error) }
+  }
+
+  private func detach(_ pcb: UnsafeMutablePointer<tcp_pcb>) {
+    tcp_arg(pcb, nil)
+    tcp_recv(pcb, nil)
+    tcp_sent(pcb, nil)
+    tcp_err(pcb, nil)
+  }
+
+  /// A port that no connection between the same addresses uses, TIME_WAIT included (RFC 6056 section 3.3.1: random start).
+  private func freePort(_ interface: NetworkInterface, _ local: IPAddress, _ remote: Endpoint) -> UInt16? {
+    let (first, count): (UInt32, UInt32) = (32_768, 28_232)  // Linux's net.ipv4.ip_local_port_range
+    let start = arc4random_uniform(count)
+    for offset in 0..<count {
+      let port = UInt16(first + (start + offset) % count)
+      if reservedPorts(interface.index, port) { continue }
+      if !isConnected(interface.index, Endpoint(address: local, port: port), remote) { return port }
+    }
+    return nil
+  }
+
+  private func isConnected(_ interface: UInt8, _ local: Endpoint, _ remote: Endpoint) -> Bool {
+    for list in [nc_tcp_active_pcbs(), nc_tcp_time_wait_pcbs()] {
+      var pcb = list
+      while let current = pcb {
+        if current.pointee.local_port == local.port, current.pointee.remote_port == remote.port,
+          current.pointee.netif_idx == interface, IPAddress(&current.pointee.remote_ip) == remote.address,
+          IPAddress(&current.pointee.local_ip) == local.address
+        {
+          return true
+        }
+        pcb = current.pointee.next
+      }
+    }
+    return false
+  }
+
+  // MARK: Asking
+
+  public func setOwner(_ owner: UInt64, of key: SlabKey) { connections.pointer(key)?.pointee.owner = owner }
+
+  /// Local and remote endpoint.
+  public func endpoints(of key: SlabKey) -> (local: Endpoint, remote: Endpoint)? {
+    guard let connection = connections.pointer(key) else { return nil }
+    return (connection.pointee.local, connection.pointee.remote)
+  }
+
+  /// Why the connection failed: a positive errno; 0 where it ended in order or still lives.
+  public func error(of key: SlabKey) -> Int32 { connections.pointer(key)?.pointee.error ?? 0 }
+
+  /// What TCP_INFO tells of a connection.
+  public struct Facts: Sendable {
+    /// Linux's number of the state (include/net/tcp_states.h).
+    public let state: UInt8
+    public let retransmits: UInt8
+    public let retransmissionTimeoutMicroseconds: UInt32
+    /// Payload bytes of a wire segment.
+    public let segmentBytes: UInt32
+    /// 0 until measured; the resolution is lwIP's timer's.
+    public let roundTripMicroseconds: UInt32
+    /// The congestion window, in wire segments.
+    public let windowSegments: UInt32
+  }
+
+  public func facts(of key: SlabKey) -> Facts? {
+    guard let connection = connections.pointer(key) else { return nil }
+    guard let pcb = connection.pointee.pcb else {
+      return Facts(
+        state: 7, retransmits: 0, retransmissionTimeoutMicroseconds: 0, segmentBytes: 0, roundTripMicroseconds: 0,
+        windowSegments: 0)
+    }
+    // lwIP's CLOSED, LISTEN, SYN_SENT, SYN_RCVD, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT
+    let linux: [UInt8] = [7, 10, 2, 3, 1, 4, 5, 8, 11, 9, 6]
+    let tick = nc_tcp_slow_interval_milliseconds() * 1000
+    let wire = UInt32(connection.pointee.wireSegmentBytes)
+    return Facts(
+      state: linux[Int(pcb.pointee.state.rawValue)], retransmits: pcb.pointee.nrtx,
+      retransmissionTimeoutMicroseconds: UInt32(max(0, pcb.pointee.rto)) * tick, segmentBytes: wire,
+      roundTripMicroseconds: UInt32(max(0, pcb.pointee.sa) >> 3) * tick,
+      windowSegments: max(1, UInt32(pcb.pointee.cwnd) / max(1, wire)))
+  }
+
+  /// How many connections there are, those in the background included.
+  public var connectionCount: Int { connections.count }
+
+  // MARK: Receiving
+
+  /// Bytes waiting for the owner.
+  public func receivedBytes(_ key: SlabKey) -> Int { connections.pointer(key)?.pointee.receivedBytes ?? 0 }
+
+  /// Lists waiting bytes, in order, without taking them. The memory stays until `consume`.
+  /// - Returns: how many of `vectors` were filled, and the bytes in them.
+  public func gather(_ key: SlabKey, into vectors: UnsafeMutableBufferPointer<iovec>) -> (count: Int, bytes: Int) {
+    guard let connection = connections.pointer(key) else { return (0, 0) }
+    var offset = connection.pointee.receivedOffset
+    var count = 0
+    var bytes = 0
+    for p in connection.pointee.received {
+      guard count < vectors.count else { break }
+      let length = Int(p.pointee.len) - offset
+      vectors[count] = iovec(iov_base: p.pointee.payload + offset, iov_len: length)
+      offset = 0
+      count += 1
+      bytes += length
+    }
+    return (count, bytes)
+  }
+
+  /// The owner is done with `bytes` bytes: their memory is freed and the window opens.
+  public func consume(_ key: SlabKey, bytes: Int) {
+    guard let connection = connections.pointer(key) else { return }
+    connection.pointee.receivedBytes -= bytes
+    var left = bytes + connection.pointee.receivedOffset
+    while let first = connection.pointee.received.first, left >= Int(first.pointee.len) {
+      left -= Int(first.pointee.len)
+      connection.pointee.received.removeFirst()
+      pbuf_free(first)
+    }
+    connection.pointee.receivedOffset = left
+    guard let pcb = connection.pointee.pcb else { return }
+    var window = bytes
+    while window > 0 {  // the call takes 16 bits
+      let step = min(window, 0xffff)
+      tcp_recved(pcb, UInt16(step))
+      window -= step
+    }
+  }
+
+  // MARK: Sending
+
+  /// How many bytes `write` takes now.
+  public func sendSpace(_ key: SlabKey) -> Int {
+    guard let pcb = connections.pointer(key)?.pointee.pcb else { return 0 }
+    guard Int(pcb.pointee.snd_queuelen) < min(Self.queueLimit, Int(nc_tcp_queue_limit()) / 2) else { return 0 }
+    let outstanding = Int(pcb.pointee.snd_lbb &- nc_tcp_oldest_referenced(pcb))
+    return max(0, min(Self.sendBudgetBytes - outstanding, Int(nc_tcp_send_space(pcb))))
+  }
+
+  /// Queues bytes to send, and sends what may be sent. Up to `sendCopybreakBytes` are copied; beyond, `base` must lie in
+  /// the stack's `SendMemory`, whose buffer is retained until the bytes are acknowledged.
+  /// - Returns: how many bytes were taken; the rest is to be offered again after a `sent` event.
+  public func write(_ key: SlabKey, _ base: UnsafeRawPointer, count: Int) -> Int {
+    guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return count }
+    let copies = count <= Self.sendCopybreakBytes || Self.copiesOnWrite
+    tuneSegmentSize(connection, pcb)
+    var taken = 0
+    while taken < count {
+      let step = min(count - taken, 0xffff, Int(nc_tcp_send_space(pcb)))
+      guard step > 0 else { break }
+      let flags = UInt32(copies ? TCP_WRITE_FLAG_COPY : 0)
+      guard tcp_write(pcb, base + taken, UInt16(step), UInt8(flags)) == ERR_OK.rawValue else { break }
+      taken += step
+    }
+    if taken > 0, !copies {
+      sendMemory?.retain(holding: base)
+      connection.pointee.held.append(Connection.Held(end: pcb.pointee.snd_lbb, address: base))
+    }
+    output(connection, pcb)
+    return taken
+  }
+
+  /// Nagle's algorithm (RFC 9293 section 3.7.4) against the wire's segment size; lwIP's own compares with pcb->mss, which
+  /// super-segments raise.
+  private func output(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
+    let wire = UInt32(connection.pointee.wireSegmentBytes)
+    let mayWait = connection.pointee.superSegments && !connection.pointee.noDelay && pcb.pointee.unacked != nil
+    if mayWait, nc_tcp_unsent_bytes(pcb, wire) < wire { return }
+    tcp_output(pcb)
+  }
+
+  /// Sends again where the link had refused frames.
+  public func linkReady() { tcp_txnow() }
+
+  /// TCP_NODELAY.
+  public func setNoDelay(_ key: SlabKey, _ on: Bool) {
+    guard let connection = connections.pointer(key) else { return }
+    connection.pointee.noDelay = on
+    guard let pcb = connection.pointee.pcb else { return }
+    if !connection.pointee.superSegments { nc_tcp_set_nodelay(pcb, on) }
+    if on { tcp_output(pcb) }
+  }
+
+  /// SO_KEEPALIVE and its timers (tcp(7)); milliseconds, nil keeps the value.
+  public func setKeepalive(_ key: SlabKey, on: Bool, idle: UInt32, interval: UInt32, count: UInt32) {
+    guard let pcb = connections.pointer(key)?.pointee.pcb else { return }
+    pcb.pointee.keep_idle = idle
+    pcb.pointee.keep_intvl = interval
+    pcb.pointee.keep_cnt = count
+    nc_tcp_set_option(pcb, UInt8(SOF_KEEPALIVE), on)
+  }
+
+  // MARK: Ending
+
+  /// Sends FIN behind what is queued; receiving goes on.
+  public func shutdownSend(_ key: SlabKey) {
+    guard let pcb = connections.pointer(key)?.pointee.pcb else { return }
+    tcp_shutdown(pcb, 0, 1)
+  }
+
+  /// Ends the connection in order: queued bytes and FIN are still delivered, in the background. The key is stale after.
+  public func close(_ key: SlabKey) {
+    guard let connection = connections.pointer(key) else { return }
+    freeReceived(connection)
+    guard let pcb = connection.pointee.pcb else {
+      _ = connections.remove(key)
+      return
+    }
+    // lwIP would send RST where the window is not full, taking that for unread data; whether there is any is the
+    // owner's knowledge, who then calls abort.
+    nc_tcp_set_receive_window(pcb, nc_tcp_window_limit(pcb))
+    if connection.pointee.held.isEmpty {
+      detach(pcb)
+      _ = connections.remove(key)
+    } else {
+      connection.pointee.isDetached = true
+      connection.pointee.events = []
+    }
+    tcp_close(pcb)
+  }
+
+  /// Ends the connection at once, with RST if the peer knows of it. The key is stale after.
+  public func abort(_ key: SlabKey) {
+    guard let connection = connections.pointer(key) else { return }
+    let pcb = connection.pointee.pcb
+    if let pcb {
+      detach(pcb)
+      tcp_abort(pcb)
+    }
+    dispose(key, connection)
+  }
+
+  private func dispose(_ key: SlabKey, _ connection: UnsafeMutablePointer<Connection>) {
+    freeReceived(connection)
+    releaseHeld(connection, before: nil)
+    _ = connections.remove(key)
+  }
+
+  private func freeReceived(_ connection: UnsafeMutablePointer<Connection>) {
+    while let p = connection.pointee.received.popFirst() { pbuf_free(p) }
+    connection.pointee.receivedBytes = 0
+    connection.pointee.receivedOffset = 0
+  }
+
+  /// Gives back memory of bytes before the sequence number `before`; nil: all.
+  private func releaseHeld(_ connection: UnsafeMutablePointer<Connection>, before: UInt32?) {
+    while let first = connection.pointee.held.first {
+      if let before, Int32(bitPattern: first.end &- before) > 0 { return }
+      connection.pointee.held.removeFirst()
+      sendMemory?.release(holding: first.address)
+    }
+  }
+
+  // MARK: Callbacks. Inside lwIP: note and queue, nothing else.
+
+  private func onEstablished(_ key: SlabKey) {
+    guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
+    begin(connection, pcb)
+    post(.established, to: key)
+  }
+
+  private func onAccept(_ listenerKey: SlabKey, _ pcb: UnsafeMutablePointer<tcp_pcb>?, _ error: err_t) -> err_t {
+    guard let pcb, error == ERR_OK.rawValue, let listener = listeners.pointer(listenerKey) else {
+      return err_t(ERR_VAL.rawValue)
+    }
+    let connection = Connection(
+      pcb: pcb, interfaceIndex: pcb.pointee.netif_idx, owner: 0,
+      local: Endpoint(address: IPAddress(&pcb.pointee.local_ip), port: pcb.pointee.local_port),
+      remote: Endpoint(address: IPAddress(&pcb.pointee.remote_ip), port: pcb.pointee.remote_port))
+    guard let key = connections.insert(connection), let inserted = connections.pointer(key) else {
+      return err_t(ERR_MEM.rawValue)  // lwIP then aborts the connection
+    }
+    attach(pcb, key)
+    begin(inserted, pcb)
+    listener.pointee.accepted.append(key)
+    if listener.pointee.accepted.count == 1 { post(listener: listenerKey) }
+    return err_t(ERR_OK.rawValue)
+  }
+
+  private func onReceive(_ key: SlabKey, _ p: UnsafeMutablePointer<pbuf>?) {
+    guard let connection = connections.pointer(key) else {
+      if let p { pbuf_free(p) }
+      return
+    }
+    guard let p else {
+      post(.endOfStream, to: key)
+      return
+    }
+    var piece: UnsafeMutablePointer<pbuf>? = p
+    while let current = piece {  // taken apart: a chain's tot_len has 16 bits, the queue may be megabytes
+      piece = current.pointee.next
+      current.pointee.next = nil
+      current.pointee.tot_len = current.pointee.len
+      guard current.pointee.len > 0 else {
+        pbuf_free(current)
+        continue
+      }
+      connection.pointee.receivedBytes += Int(current.pointee.len)
+      connection.pointee.received.append(current)
+    }
+    post(.received, to: key)
+  }
+
+  private func onSent(_ key: SlabKey) {
+    guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
+    releaseHeld(connection, before: nc_tcp_oldest_referenced(pcb))
+    if connection.pointee.isDetached {
+      guard connection.pointee.held.isEmpty else { return }
+      detach(pcb)
+      dispose(key, connection)
+    } else {
+      post(.sent, to: key)
+    }
+  }
+
+  private func onError(_ key: SlabKey, _ error: err_t) {
+    guard let connection = connections.pointer(key) else { return }
+    connection.pointee.pcb = nil  // lwIP frees it
+    connection.pointee.error =
+      switch Int32(error) {
+      case Int32(ERR_RST.rawValue): connection.pointee.isEstablished ? ECONNRESET : ECONNREFUSED
+      case Int32(ERR_CLSD.rawValue): 0
+      case Int32(ERR_ABRT.rawValue): ETIMEDOUT  // retransmissions or keepalive probes ran out
+      default: ECONNABORTED
+      }
+    releaseHeld(connection, before: nil)
+    if connection.pointee.isDetached { dispose(key, connection) } else { post(.failed, to: key) }
+  }
+}

@@ -1,0 +1,92 @@
+internal import CLwip
+internal import Slab
+internal import Glibc
+
+/// What makes lwIP's TCP fast on links that segment, and fit for small round-trip times.
+extension Stack {
+  /// Super-segments stay below what an IPv4 packet may be long (65,535 bytes), headers included.
+  private static let superSegmentLimit = 65_535 - 120
+  /// The initial congestion window in segments (RFC 6928).
+  private static let initialWindowSegments: UInt32 = 10
+  /// The least retransmission time-out, as Linux's TCP_RTO_MIN; below, a peer's delayed acknowledgement (up to 40 ms on
+  /// Linux) would look like a loss.
+  private static let minimumTimeoutMilliseconds: UInt32 = 200
+  private static let maximumTimeoutMilliseconds: UInt32 = 120_000
+
+  /// The connection has been established: chooses segment sizes and windows.
+  func begin(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
+    connection.pointee.isEstablished = true
+    guard let interface = interfaces.first(where: { $0.index == connection.pointee.interfaceIndex }) else { return }
+    let headers = connection.pointee.remote.address.isV6 ? 60 : 40
+    connection.pointee.wireSegmentBytes = max(1, min(Int(pcb.pointee.mss), interface.mtu - headers))
+    guard Self.isSourceBuild else {
+      nc_tcp_set_nodelay(pcb, connection.pointee.noDelay)
+      return
+    }
+    connection.pointee.superSegments = interface.offloads
+    pcb.pointee.mss = UInt16(connection.pointee.wireSegmentBytes)
+    nc_tcp_set_nodelay(pcb, interface.offloads || connection.pointee.noDelay)
+    let initial = Self.initialWindowSegments * UInt32(connection.pointee.wireSegmentBytes)
+    pcb.pointee.cwnd = max(pcb.pointee.cwnd, initial)
+    nc_tcp_set_receive_window(pcb, min(Self.receiveWindowBytes, nc_tcp_window_limit(pcb)))
+  }
+
+  /// Lets lwIP build segments of as many wire segments as a quarter of the window allows: a lost one then costs a
+  /// quarter at most, and the acknowledgement clock keeps ticking. Shrinks again when loss shrinks the window.
+  func tuneSegmentSize(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
+    guard connection.pointee.superSegments else { return }
+    let wire = connection.pointee.wireSegmentBytes
+    let window = Int(min(pcb.pointee.cwnd, pcb.pointee.snd_wnd_max))
+    let count = max(1, min(Self.superSegmentLimit, window / 4) / wire)
+    let size = count * wire
+    if size < Int(pcb.pointee.mss) {
+      // tcp_write appends to the last unsent segment and computes its room from pcb->mss: never below that one.
+      pcb.pointee.mss = UInt16(max(size, Int(nc_tcp_last_unsent_length(pcb))))
+    } else {
+      pcb.pointee.mss = UInt16(size)
+    }
+  }
+
+  /// Payload bytes per wire segment of the connection that `pcb` belongs to; nil before it is established.
+  func wireSegmentBytes(of pcb: UnsafeMutablePointer<tcp_pcb>?) -> Int? {
+    guard let pcb, let connection = connections.pointer(SlabKey(argument: pcb.pointee.callback_arg)),
+      connection.pointee.pcb == pcb, connection.pointee.isEstablished
+    else { return nil }
+    return connection.pointee.wireSegmentBytes
+  }
+
+  /// lwIP computes time-outs from ticks of its slow timer; on a path faster than a tick that is no time at all.
+  func boundRetransmissionTimers() {
+    let tick = nc_tcp_slow_interval_milliseconds()
+    let least = max(1, Self.minimumTimeoutMilliseconds / tick)
+    let most = Self.maximumTimeoutMilliseconds / tick
+    var pcb = nc_tcp_active_pcbs()
+    while let current = pcb {
+      let backedOff = least << UInt32(min(current.pointee.nrtx, 7))
+      current.pointee.rto = Int16(min(most, max(backedOff, UInt32(max(0, current.pointee.rto)))))
+      pcb = current.pointee.next
+    }
+  }
+
+  /// After a time-out lwIP's congestion window is one segment; an unsent segment that was built larger would never fit,
+  /// and with nothing in flight no acknowledgement would ever open the window.
+  func resumeStalledSenders() {
+    var pcb = nc_tcp_active_pcbs()
+    while let current = pcb {
+      pcb = current.pointee.next
+      guard let segment = current.pointee.unsent, current.pointee.unacked == nil,
+        current.pointee.state.rawValue >= ESTABLISHED.rawValue, current.pointee.cwnd < UInt32(segment.pointee.len)
+      else { continue }
+      current.pointee.cwnd = UInt32(segment.pointee.len)
+      tcp_output(current)
+    }
+  }
+
+  /// Called for each segment that found its PCB; false drops it. A SYN beyond a listener's backlog is dropped, as Linux
+  /// does: the peer tries again.
+  func onSegment(_ pcb: UnsafeMutablePointer<tcp_pcb>, _ header: UnsafeMutablePointer<tcp_hdr>) -> Bool {
+    guard pcb.pointee.state == LISTEN, nc_tcp_header_flags(header) & 0x02 != 0 else { return true }
+    guard let listener = listeners.pointer(SlabKey(argument: pcb.pointee.callback_arg)) else { return true }
+    return admits(listener.pointee.owner)
+  }
+}

@@ -1,0 +1,216 @@
+internal import CLwip
+internal import DequeModule
+public import Frames
+internal import Glibc
+public import Slab
+
+/// Memory outside lwIP that `Stack.write` refers to without copying.
+public protocol SendMemory: AnyObject {
+  /// Keeps the buffer that holds `address`, if it is one of this memory's; otherwise does nothing.
+  func retain(holding address: UnsafeRawPointer)
+  /// Gives back one `retain`.
+  func release(holding address: UnsafeRawPointer)
+}
+
+/// What happened to a connection or listener since it was last asked about.
+public struct StackEvents: OptionSet, Sendable {
+  public let rawValue: UInt16
+  public init(rawValue: UInt16) { self.rawValue = rawValue }
+  /// The three-way handshake is done.
+  public static let established = StackEvents(rawValue: 1)
+  /// Bytes arrived.
+  public static let received = StackEvents(rawValue: 2)
+  /// The peer sent FIN: nothing more will arrive.
+  public static let endOfStream = StackEvents(rawValue: 4)
+  /// Bytes were acknowledged: there is room for more.
+  public static let sent = StackEvents(rawValue: 8)
+  /// The connection is gone; `Stack.error(of:)` says why.
+  public static let failed = StackEvents(rawValue: 16)
+  /// A listener has connections to accept.
+  public static let accepted = StackEvents(rawValue: 32)
+}
+
+/// lwIP as one object: interfaces, TCP connections, timers.
+///
+/// Theory of operation: lwIP is one set of globals per process and is entered by one thread; so there is one `Stack` at a
+/// time. lwIP calls back while it is inside a connection, where no other connection may be touched; callbacks therefore
+/// only note what happened (`StackEvents`) and queue the connection, and the owner takes events (`nextEvent`) when lwIP has
+/// returned. Connections are slots of a slab, named by keys that turn stale when the slot is freed; lwIP's `arg` carries
+/// the key, never a pointer.
+public final class Stack {
+  nonisolated(unsafe) static var current: Stack?
+
+  /// The most connections and listeners, together.
+  public static let connectionLimit = 262_144
+
+  var connections = Slab<Connection>(capacity: Stack.connectionLimit)
+  var listeners = Slab<Listener>(capacity: 65_536)
+  private var eventQueue: Deque<EventOwner> = []
+  private(set) var interfaces: [NetworkInterface] = []
+  weak var sendMemory: (any SendMemory)?
+  private let frames: FramePool
+  private let isnKey: (UInt64, UInt64) = (.random(in: .min ... .max), .random(in: .min ... .max))  // getrandom(2)
+  private var startMilliseconds: UInt64 = 0
+  /// Tells whether a listener takes one more connection; asked for each SYN. The argument is the listener's owner.
+  public var admits: (UInt64) -> Bool = { _ in true }
+
+  /// Tells whether an ephemeral port is taken by a socket that is bound but not connected. Interface number and port.
+  public var reservedPorts: (UInt8, UInt16) -> Bool = { _, _ in false }
+
+  enum EventOwner { case connection(SlabKey), listener(SlabKey) }
+
+  /// Whether lwIP was built from source with our options: big windows, super-segments, hooks.
+  public static var isSourceBuild: Bool { nc_lwip_is_source_build() }
+
+  /// Whether `write` needs the memory it is given only until it returns.
+  public static var copiesOnWrite: Bool { nc_lwip_copies_on_write() }
+
+  /// Starts lwIP.
+  /// - Parameters:
+  ///   - frames: the pool that outgoing frames come from.
+  ///   - sendMemory: the memory that `write` may refer to.
+  public init(frames: FramePool, sendMemory: (any SendMemory)?) {
+    precondition(Self.current == nil, "lwIP's state is global: one Stack at a time")
+    self.frames = frames
+    self.sendMemory = sendMemory
+    Self.current = self
+    precondition(Self.lwipIsStarted)
+  }
+
+  /// Ends this stack, so that another can be made (lwIP itself is initialised once per process).
+  public func close() {
+    for interface in interfaces { netif_remove(interface.netif) }
+    interfaces = []
+    if Self.current === self { Self.current = nil }
+  }
+
+  private static let lwipIsStarted: Bool = {
+    nc_install_hooks(
+      hookInitialSequence, hookSegment,
+      { source, _ in Stack.current?.route(from: source.map { IPAddress(bytes: $0, isV6: false) }) },
+      { source, _ in Stack.current?.route(from: source.map { IPAddress(bytes: $0, isV6: true) }) },
+      { netif, destination in NetworkInterface.of(netif).nextHopV4(destination!) },
+      { netif, destination in NetworkInterface.of(netif).nextHopV6(destination!) })
+    lwip_init()
+    return true
+  }()
+
+  // MARK: Interfaces
+
+  /// Adds an interface; see `NetworkInterface`.
+  /// - Returns: nil where lwIP has no number left for another (255), or no room for one of the IPv6 addresses.
+  public func makeInterface(
+    name: String, mac: MACAddress, mtu: Int, offloads: Bool, addresses: [InterfaceAddress], gateways: [IPAddress],
+    transmitter: any FrameTransmitter
+  ) -> NetworkInterface? {
+    guard interfaces.count < 250 else { return nil }
+    let interface = NetworkInterface(
+      stack: self, name: name, mac: mac, mtu: mtu, offloads: offloads, frames: frames, transmitter: transmitter)
+    interfaces.append(interface)
+    let loopback = InterfaceAddress(address: .loopbackV6, prefixBits: 128)
+    for address in addresses + [loopback] where !interface.add(address) { return nil }
+    for gateway in gateways { interface.setGateway(gateway) }
+    return interface
+  }
+
+  /// lwIP asks for the interface of a packet without a bound PCB: the one that is being served, or owns the source.
+  private func route(from source: IPAddress?) -> UnsafeMutablePointer<netif>? {
+    if let input = nc_current_input_netif() { return input }
+    guard let source else { return nil }
+    return interfaces.first { $0.owns(source) }?.netif
+  }
+
+  // MARK: Time
+
+  /// Tells lwIP the time; once per turn of the loop.
+  public func setTime(nanoseconds: UInt64) {
+    if startMilliseconds == 0 { startMilliseconds = nanoseconds / 1_000_000 }
+    nc_set_now_milliseconds(UInt32(truncatingIfNeeded: nanoseconds / 1_000_000 - startMilliseconds))
+  }
+
+  /// How long until `runTimers` has work: milliseconds; nil for never.
+  public var nextTimerMilliseconds: UInt32? {
+    let milliseconds = sys_timeouts_sleeptime()
+    return milliseconds == .max ? nil : milliseconds
+  }
+
+  /// Runs lwIP's timers that are due.
+  public func runTimers() {
+    guard sys_timeouts_sleeptime() == 0 else { return }
+    boundRetransmissionTimers()
+    sys_check_timeouts()
+    resumeStalledSenders()
+  }
+
+  /// Delivers what interfaces sent to their own addresses; true while something was waiting.
+  public func pollLoopback() -> Bool {
+    var busy = false
+    for interface in interfaces where interface.pollLoopback() { busy = true }
+    return busy
+  }
+
+  // MARK: Events
+
+  func post(_ events: StackEvents, to key: SlabKey) {
+    guard let connection = connections.pointer(key) else { return }
+    if connection.pointee.events.isEmpty { eventQueue.append(.connection(key)) }
+    connection.pointee.events.formUnion(events)
+  }
+
+  func post(listener key: SlabKey) { eventQueue.append(.listener(key)) }
+
+  /// One connection or listener with news, or nil. Its owner is the number given when it was made.
+  public enum Event {
+    case connection(SlabKey, owner: UInt64, StackEvents)
+    case accepted(SlabKey, listenerOwner: UInt64)
+  }
+
+  public func nextEvent() -> Event? {
+    while let next = eventQueue.popFirst() {
+      switch next {
+      case .connection(let key):
+        guard let connection = connections.pointer(key) else { continue }
+        let events = connection.pointee.events
+        connection.pointee.events = []
+        if connection.pointee.isDetached { continue }
+        return .connection(key, owner: connection.pointee.owner, events)
+      case .listener(let key):
+        guard let listener = listeners.pointer(key) else { continue }
+        guard let connection = listener.pointee.accepted.popFirst() else { continue }
+        if !listener.pointee.accepted.isEmpty { eventQueue.append(.listener(key)) }
+        return .accepted(connection, listenerOwner: listener.pointee.owner)
+      }
+    }
+    return nil
+  }
+
+  public var hasEvents: Bool { !eventQueue.isEmpty }
+
+  // MARK: Hooks
+
+  /// RFC 6528: a keyed hash of the four-tuple plus a clock of four microseconds, here of the turn's milliseconds.
+  func initialSequence(_ local: Endpoint, _ remote: Endpoint) -> UInt32 {
+    var hasher = Hasher()  // SipHash with a per-process key; our own key makes it unpredictable even where that is fixed
+    hasher.combine(isnKey.0)
+    hasher.combine(local)
+    hasher.combine(remote)
+    hasher.combine(isnKey.1)
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    let clock = UInt64(time.tv_sec) * 250_000 + UInt64(time.tv_nsec) / 4000
+    return UInt32(truncatingIfNeeded: UInt64(bitPattern: Int64(hasher.finalize())) &+ clock)
+  }
+}
+
+private func hookInitialSequence(
+  _ local: UnsafePointer<ip_addr_t>?, _ localPort: UInt16, _ remote: UnsafePointer<ip_addr_t>?, _ remotePort: UInt16
+) -> UInt32 {
+  guard let stack = Stack.current, let local, let remote else { return arc4random() }
+  return stack.initialSequence(
+    Endpoint(address: IPAddress(local), port: localPort), Endpoint(address: IPAddress(remote), port: remotePort))
+}
+
+private func hookSegment(_ pcb: UnsafeMutablePointer<tcp_pcb>?, _ header: UnsafeMutablePointer<tcp_hdr>?) -> err_t {
+  guard let stack = Stack.current, let pcb, let header else { return err_t(ERR_OK.rawValue) }
+  return stack.onSegment(pcb, header) ? err_t(ERR_OK.rawValue) : err_t(ERR_ABRT.rawValue)
+}

@@ -1,0 +1,54 @@
+internal import CSocket
+internal import Glibc
+internal import NetcondRPC
+internal import Slab
+
+/// One program's RPC connection: a message is received into fixed memory, answered, and the next one is received.
+struct Client: ~Copyable {
+  let fd: Int32
+  let network: Int
+  /// Request, its vector, the message header and room for control data: the kernel writes here while a receive is under
+  /// way.
+  let message: UnsafeMutablePointer<msghdr>
+  private let vector: UnsafeMutablePointer<iovec>
+  private let request: UnsafeMutableRawPointer
+  private let control: UnsafeMutableRawPointer
+  var isClosing = false
+
+  init(fd: Int32, network: Int) {
+    self.fd = fd
+    self.network = network
+    message = .allocate(capacity: 1)
+    vector = .allocate(capacity: 1)
+    request = .allocate(byteCount: MemoryLayout<nc_request>.size, alignment: 16)
+    control = .allocate(byteCount: nc_control_bytes(), alignment: 16)
+    message.initialize(to: msghdr())
+    vector.initialize(to: iovec(iov_base: request, iov_len: MemoryLayout<nc_request>.size))
+  }
+
+  deinit {
+    close(fd)
+    message.deallocate()
+    vector.deallocate()
+    request.deallocate()
+    control.deallocate()
+  }
+
+  /// Makes the message ready for another receive.
+  func reset() {
+    message.pointee.msg_iov = vector
+    message.pointee.msg_iovlen = 1
+    message.pointee.msg_control = control
+    message.pointee.msg_controllen = nc_control_bytes()
+    message.pointee.msg_flags = 0
+  }
+
+  /// The request that was received, and the descriptors that came with it. Takes the descriptors out: the caller owns them.
+  func take() -> (request: nc_request, descriptors: [Int32], isTruncated: Bool) {
+    var descriptors = [Int32](repeating: -1, count: Int(NC_CONTROL_DESCRIPTORS))
+    let count = nc_take_descriptors(message, &descriptors, Int32(descriptors.count))
+    let flags = Int32(message.pointee.msg_flags)
+    let isTruncated = flags & (Int32(MSG_TRUNC) | Int32(MSG_CTRUNC)) != 0
+    return (request.load(as: nc_request.self), Array(descriptors.prefix(Int(count))), isTruncated)
+  }
+}

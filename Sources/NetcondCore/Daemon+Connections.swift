@@ -1,0 +1,241 @@
+internal import DequeModule
+internal import Glibc
+internal import Logging
+internal import LwipGlue
+internal import NetcondRPC
+internal import Slab
+internal import UringLoop
+
+/// Sockets as connections and listeners: connect with its outcomes, listen, and the way of an accepted connection to the
+/// app (docs/rpc.md, "Accept").
+extension Daemon {
+  // MARK: Connect
+
+  /// Begins a connect; the outcome shows on the pair.
+  /// - Parameter appEnd: the app's end, lent until the outcome is known; owned by this call.
+  /// - Returns: EINPROGRESS, or the errno that says why not.
+  func connect(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to remote: Endpoint, appEnd: Int32) -> Int32 {
+    guard remote.port != 0 || socket.pointee.state != .new else {
+      close(appEnd)
+      return ECONNREFUSED  // nobody listens on port 0; Linux's SYN to it is answered with RST
+    }
+    switch socket.pointee.state {
+    case .new: break
+    case .connecting:
+      close(appEnd)
+      return EALREADY
+    case .connected, .listening, .closing:
+      close(appEnd)
+      return EISCONN
+    }
+    let network = networks[socket.pointee.network]
+    let anyAddress: IPAddress = remote.address.isV6 ? .anyV6 : .anyV4
+    let local = socket.pointee.local ?? Endpoint(address: anyAddress, port: 0)
+    var target = remote
+    if target.address.isAny { target.address = target.address.isV6 ? .loopbackV6 : .loopbackV4 }  // as Linux does
+    do {
+      let connection = try stack.connect(
+        network.interface, from: local, to: target, owner: key.bits, noDelay: socket.pointee.options.noDelay)
+      socket.pointee.connection = connection
+    } catch {
+      close(appEnd)
+      return error.code
+    }
+    socket.pointee.state = .connecting
+    socket.pointee.borrowedEnd = appEnd
+    socket.pointee.remote = remote
+    return EINPROGRESS
+  }
+
+  /// The handshake is done: the app's end turns writable.
+  func connected(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    guard socket.pointee.state == .connecting, let connection = socket.pointee.connection,
+      let ends = stack.endpoints(of: connection)
+    else { return }
+    count(\.connected)
+    socket.pointee.state = .connected
+    socket.pointee.local = ends.local
+    socket.pointee.remote = ends.remote
+    applyOptions(socket)
+    Pair.bindName(socket.pointee.fd, name(of: socket, NC_STATE_CONNECTED))
+    Pair.setSendBuffer(socket.pointee.borrowedEnd, Pair.connectedSendBufferBytes)
+    Pair.drain(daemon: socket.pointee.fd, bytes: socket.pointee.fillerBytes)
+    close(socket.pointee.borrowedEnd)
+    socket.pointee.borrowedEnd = -1
+    cancelHangUp(key, socket)  // from here a receive tells
+    armReceive(key, socket)
+  }
+
+  func connectFailed(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ error: Int32) {
+    if let connection = socket.pointee.connection { stack.abort(connection) }
+    socket.pointee.connection = nil
+    var name = name(of: socket, NC_STATE_FAILED)
+    name.error = UInt16(error == 0 ? ECONNREFUSED : error)
+    Pair.bindName(socket.pointee.fd, name)
+    closeSocket(key, socket)  // with the filler unread: the app's end polls as TCP's does after a refusal
+  }
+
+  private func cancelHangUp(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    guard socket.pointee.operations.contains(.hangUp) else { return }
+    ring.prepareCancel(socketToken(key, Operation.hangUp), token: cancelToken)
+  }
+
+  func applyOptions(_ socket: UnsafeMutablePointer<Socket>) {
+    guard let connection = socket.pointee.connection else { return }
+    let options = socket.pointee.options
+    stack.setNoDelay(connection, options.noDelay)
+    guard options.keepalive else { return }
+    let times = options.keepaliveTimes
+    stack.setKeepalive(
+      connection, on: true, idle: times.idle * 1000, interval: times.interval * 1000, count: times.count)
+  }
+
+  func name(of socket: UnsafeMutablePointer<Socket>, _ state: nc_state) -> nc_name {
+    var name = nc_name()
+    name.state = UInt8(state.rawValue)
+    name.family = UInt8(socket.pointee.family)
+    name.type = UInt8(SOCK_STREAM.rawValue)
+    name.protocol = UInt16(IPPROTO_TCP)
+    name.daemon_nonce = nonce
+    name.socket_id = socket.pointee.id
+    let scope = UInt32(networks[socket.pointee.network].interface.number)
+    if let local = socket.pointee.local { name.local = nc_address(local, scope: scope) }
+    if let remote = socket.pointee.remote { name.remote = nc_address(remote, scope: scope) }
+    return name
+  }
+
+  // MARK: Listen and accept
+
+  /// Turns a socket into a listener, or changes its backlog. Returns 0 or an errno.
+  func listen(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, backlog: Int32) -> Int32 {
+    let bounded = max(0, min(Int(backlog < 0 ? Int32.max : backlog), 4096))  // net.core.somaxconn's default
+    if socket.pointee.state == .listening {
+      socket.pointee.backlog = bounded
+      return 0
+    }
+    guard socket.pointee.state == .new else { return EINVAL }
+    let network = networks[socket.pointee.network]
+    if socket.pointee.boundPort == nil {
+      let any: IPAddress = socket.pointee.family == AF_INET6 ? .anyV6 : .anyV4
+      let status = bind(key, socket, to: Endpoint(address: any, port: 0), reuseAddress: false)
+      guard status == 0 else { return status }
+    }
+    guard let port = socket.pointee.boundPort, let local = socket.pointee.local,
+      network.ports.listen(key, port: port)
+    else { return EADDRINUSE }
+    do {
+      socket.pointee.listener = try stack.listen(
+        network.interface, on: local, v6Only: socket.pointee.options.isV6Only, owner: key.bits)
+    } catch {
+      return error.code
+    }
+    socket.pointee.state = .listening
+    socket.pointee.backlog = bounded
+    Pair.bindName(socket.pointee.fd, name(of: socket, NC_STATE_LISTENING))
+    return 0
+  }
+
+  /// Binds a socket. Returns 0 or an errno.
+  func bind(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to local: Endpoint, reuseAddress: Bool) -> Int32 {
+    guard socket.pointee.state == .new, socket.pointee.boundPort == nil else { return EINVAL }
+    let network = networks[socket.pointee.network]
+    guard local.address.isAny || network.interface.owns(local.address) else { return EADDRNOTAVAIL }
+    let isDual = local.address == .anyV6 && !socket.pointee.options.isV6Only
+    let binding = PortTable.Binding(
+      socket: key, address: local.address, isDual: isDual,
+      reuseAddress: reuseAddress || socket.pointee.options.reuseAddress)
+    var local = local
+    if local.port == 0 {
+      guard let port = network.ports.bindEphemeral(binding) else { return EADDRINUSE }
+      local.port = port
+    } else if !network.ports.bind(binding, port: local.port) {
+      return EADDRINUSE
+    }
+    socket.pointee.boundPort = local.port
+    socket.pointee.local = local
+    return 0
+  }
+
+  /// Whether a listener takes another SYN: those waiting on the pair, and those waiting here, stay within the backlog (plus
+  /// one, as Linux counts).
+  func admitsConnection(listener key: SlabKey) -> Bool {
+    guard let socket = sockets.pointer(key), socket.pointee.state == .listening else { return false }
+    let admits = socket.pointee.acceptQueue.count <= socket.pointee.backlog
+    if !admits { count(\.backlogDrops) }
+    return admits
+  }
+
+  /// Makes a pair for an accepted connection and sends the app its end.
+  func acceptConnection(_ connection: SlabKey, listener listenerKey: SlabKey) {
+    guard let listener = sockets.pointer(listenerKey), listener.pointee.state == .listening,
+      let ends = stack.endpoints(of: connection)
+    else { return stack.abort(connection) }
+    let pair = Pair.make(type: Int32(SOCK_STREAM.rawValue))
+    guard pair.daemon >= 0 else {
+      log.error("a connection from \(ends.remote) is refused: \(String(cString: strerror(-pair.daemon)))")
+      count(\.refusals)
+      return stack.abort(connection)
+    }
+    Pair.setSendBuffer(pair.app, Pair.connectedSendBufferBytes)
+    var socket = Socket(
+      id: makeSocketID(), network: listener.pointee.network, family: listener.pointee.family, fd: pair.daemon,
+      cookie: Pair.cookie(pair.app) ?? 0)
+    socket.state = .connected
+    socket.connection = connection
+    socket.local = ends.local
+    socket.remote = ends.remote
+    socket.options = listener.pointee.options
+    let (id, cookie) = (socket.id, socket.cookie)
+    guard let key = sockets.insert(socket), let accepted = sockets.pointer(key) else {
+      close(pair.daemon)
+      close(pair.app)
+      count(\.refusals)
+      return stack.abort(connection)
+    }
+    count(\.accepted)
+    networks[accepted.pointee.network].socketsByCookie[cookie] = key.bits
+    stack.setOwner(key.bits, of: connection)
+    applyOptions(accepted)
+    Pair.bindName(pair.daemon, name(of: accepted, NC_STATE_CONNECTED))
+    var record = nc_accept_record()
+    record.magic = NC_RPC_MAGIC
+    record.version = UInt16(NC_RPC_VERSION)
+    record.socket_id = id
+    let scope = UInt32(networks[accepted.pointee.network].interface.number)
+    record.local = nc_address(ends.local, scope: scope)
+    record.remote = nc_address(ends.remote, scope: scope)
+    listener.pointee.acceptQueue.append(PendingAccept(appEnd: pair.app, record: record))
+    sendAcceptRecords(listenerKey, listener)
+    armReceive(key, accepted)
+    // What arrived together with the handshake was noted while the connection had no socket yet.
+    handle([.received], of: connection, socket: key)
+  }
+
+  /// Sends what waits to the app, as far as its end has room.
+  func sendAcceptRecords(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    while let next = socket.pointee.acceptQueue.first {
+      let status = Descriptors.send(socket.pointee.fd, next.record, passing: next.appEnd)
+      if status == -EAGAIN || status == -ETOOMANYREFS {
+        guard !socket.pointee.operations.contains(.writable) else { return }
+        socket.pointee.operations.insert(.writable)
+        ring.preparePoll(socket.pointee.fd, events: Int16(POLLOUT), token: socketToken(key, Operation.writable))
+        return
+      }
+      socket.pointee.acceptQueue.removeFirst()
+      close(next.appEnd)  // delivered, or lost with the listener
+    }
+  }
+
+  /// The last app end of a listener has closed: what nobody has accepted is reset (Linux: inet_csk_listen_stop).
+  func closeListener(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    if let listener = socket.pointee.listener { stack.closeListener(listener) }
+    socket.pointee.listener = nil
+    while let waiting = socket.pointee.acceptQueue.popFirst() { close(waiting.appEnd) }
+    closeSocket(key, socket)
+  }
+
+  func makeSocketID() -> UInt64 {
+    defer { nextSocketID += 1 }
+    return nextSocketID
+  }
+}

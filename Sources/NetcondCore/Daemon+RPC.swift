@@ -1,0 +1,202 @@
+internal import Glibc
+internal import Logging
+internal import LwipGlue
+internal import NetcondRPC
+internal import Slab
+internal import UringLoop
+
+/// The RPC socket's side of the daemon (docs/rpc.md). Whatever a client sends, it can lose only its own connection:
+/// messages have one size, descriptors are closed unless a request takes them, answers never wait.
+extension Daemon {
+  func addClient(fd: Int32, network: Network) {
+    guard let key = clients.insert(Client(fd: fd, network: network.number)) else {
+      count(\.refusals)
+      return  // the Client closes the descriptor
+    }
+    receiveRequest(key)
+  }
+
+  private func receiveRequest(_ key: SlabKey) {
+    guard let client = clients.pointer(key) else { return }
+    client.pointee.reset()
+    ring.prepareReceive(
+      client.pointee.fd, client.pointee.message, token: Token(kind: Kind.client, operation: 0, owner: key.bits))
+  }
+
+  /// Ends an RPC connection; its memory lives until the receive under way has completed.
+  func removeClient(_ key: SlabKey) {
+    guard let client = clients.pointer(key) else { return }
+    client.pointee.isClosing = true
+    ring.prepareCancel(Token(kind: Kind.client, operation: 0, owner: key.bits), token: cancelToken)
+  }
+
+  func completeClient(_ key: SlabKey, _ completion: Completion) {
+    guard let client = clients.pointer(key) else { return }
+    if completion.result <= 0 {
+      if completion.result == -EINTR || completion.result == -EAGAIN { return receiveRequest(key) }
+      _ = clients.remove(key)
+      return
+    }
+    let (request, descriptors, isTruncated) = client.pointee.take()
+    var owned = descriptors
+    let isSound =
+      !isTruncated && completion.result == MemoryLayout<nc_request>.size && request.magic == NC_RPC_MAGIC
+      && descriptors.count <= 1 && !client.pointee.isClosing
+    if isSound, answer(request, client: client, descriptors: &owned) {
+      receiveRequest(key)
+    } else {
+      if !isSound, !client.pointee.isClosing { count(\.protocolErrors) }
+      _ = clients.remove(key)
+    }
+    for descriptor in owned { close(descriptor) }
+  }
+
+  /// Answers one request. Returns false where the connection is to end.
+  private func answer(
+    _ request: nc_request, client: UnsafeMutablePointer<Client>, descriptors: inout [Int32]
+  ) -> Bool {
+    var reply = nc_reply()
+    reply.magic = NC_RPC_MAGIC
+    reply.version = UInt16(NC_RPC_VERSION)
+    reply.op = request.op
+    reply.sequence = request.sequence
+    guard request.version == NC_RPC_VERSION else {
+      reply.status = EPROTO
+      _ = Descriptors.send(client.pointee.fd, reply, passing: nil)
+      log.warning("a library of RPC version \(request.version) was refused; this daemon speaks version \(NC_RPC_VERSION)")
+      return false
+    }
+    if request.op == UInt16(NC_OP_SOCKET.rawValue) {
+      guard descriptors.isEmpty else { return false }
+      let appEnd = makeSocket(request, network: networks[client.pointee.network], reply: &reply)
+      defer { if let appEnd { close(appEnd) } }
+      return Descriptors.send(client.pointee.fd, reply, passing: appEnd) == 0
+    }
+    guard descriptors.count == 1 else { return false }
+    if let key = findSocket(descriptors[0], network: networks[client.pointee.network]),
+      let socket = sockets.pointer(key), socket.pointee.state != .closing
+    {
+      reply.status = perform(request, key, socket, descriptors: &descriptors, reply: &reply)
+    } else {
+      reply.status = ENOTSOCK
+    }
+    return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
+  }
+
+  private func findSocket(_ descriptor: Int32, network: Network) -> SlabKey? {
+    Pair.cookie(descriptor).flatMap { network.socketsByCookie[$0] }.map { SlabKey(bits: $0) }
+  }
+
+  private func perform(
+    _ request: nc_request, _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, descriptors: inout [Int32],
+    reply: inout nc_reply
+  ) -> Int32 {
+    switch UInt32(request.op) {
+    case NC_OP_BIND.rawValue:
+      guard let local = request.address.endpoint else { return EAFNOSUPPORT }
+      let reuses = request.argument.0 & Int32(NC_BIND_REUSEADDR) != 0
+      let status = bind(key, socket, to: local, reuseAddress: reuses)
+      fillNames(socket, &reply)
+      return status
+    case NC_OP_LISTEN.rawValue:
+      let status = listen(key, socket, backlog: request.argument.0)
+      fillNames(socket, &reply)
+      return status
+    case NC_OP_CONNECT.rawValue:
+      guard let remote = request.address.endpoint else { return EAFNOSUPPORT }
+      return connect(key, socket, to: remote, appEnd: descriptors.removeLast())
+    case NC_OP_NAMES.rawValue:
+      fillNames(socket, &reply)
+      return 0
+    case NC_OP_SETSOCKOPT.rawValue: return setOption(request, socket)
+    case NC_OP_GETSOCKOPT.rawValue: return getOption(request, socket, &reply)
+    default: return EOPNOTSUPP
+    }
+  }
+
+  private func fillNames(_ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply) {
+    let scope = UInt32(networks[socket.pointee.network].interface.number)
+    if let local = socket.pointee.local { reply.local = nc_address(local, scope: scope) }
+    if socket.pointee.state == .connected, let remote = socket.pointee.remote {
+      reply.remote = nc_address(remote, scope: scope)
+    }
+  }
+
+  /// Makes a socket and its pair. Returns the app's end, or nil with the reply's status set.
+  private func makeSocket(_ request: nc_request, network: Network, reply: inout nc_reply) -> Int32? {
+    let (family, type, kind, _) = request.argument
+    guard family == AF_INET || family == AF_INET6 else {
+      reply.status = EAFNOSUPPORT
+      return nil
+    }
+    guard type == Int32(SOCK_STREAM.rawValue) else {
+      reply.status = ESOCKTNOSUPPORT
+      return nil
+    }
+    guard kind == 0 || kind == Int32(IPPROTO_TCP) else {
+      reply.status = EPROTONOSUPPORT
+      return nil
+    }
+    let pair = Pair.make(type: Int32(SOCK_STREAM.rawValue))
+    guard pair.daemon >= 0, let cookie = Pair.cookie(pair.app) else {
+      if pair.daemon == -EMFILE { log.error("no descriptor left for another socket; raise RLIMIT_NOFILE") }
+      count(\.refusals)
+      reply.status = ENFILE
+      return nil
+    }
+    var socket = Socket(id: makeSocketID(), network: network.number, family: family, fd: pair.daemon, cookie: cookie)
+    socket.fillerBytes = Pair.fill(app: pair.app)
+    guard let key = sockets.insert(socket), let made = sockets.pointer(key) else {
+      close(pair.daemon)
+      close(pair.app)
+      count(\.refusals)
+      reply.status = ENFILE
+      return nil
+    }
+    Pair.bindName(pair.app, name(of: made, NC_STATE_NEW))
+    network.socketsByCookie[cookie] = key.bits
+    armHangUp(key, made)
+    return pair.app
+  }
+
+  // MARK: Options
+
+  private func setOption(_ request: nc_request, _ socket: UnsafeMutablePointer<Socket>) -> Int32 {
+    let (level, name, length, _) = request.argument
+    guard length >= 0, Int(length) <= Int(NC_REQUEST_DATA_BYTES) else { return EINVAL }
+    let status = withUnsafeBytes(of: request.data) {
+      socket.pointee.options.set(level: level, name: name, data: UnsafeRawBufferPointer(rebasing: $0.prefix(Int(length))))
+    }
+    if status == 0 { applyOptions(socket) }
+    return status
+  }
+
+  private func getOption(_ request: nc_request, _ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply) -> Int32 {
+    let (level, name, _, _) = request.argument
+    let options = socket.pointee.options
+    let isTCPInfo = level == Int32(IPPROTO_TCP) && name == 11
+    if isTCPInfo { return fillTCPInfo(socket, &reply) }
+    let count = withUnsafeMutableBytes(of: &reply.data) { options.get(level: level, name: name, into: $0) }
+    guard count >= 0 else { return Int32(-count) }
+    reply.argument.0 = Int32(count)
+    return 0
+  }
+
+  /// TCP_INFO (linux/tcp.h, `struct tcp_info`): the fields that the stack knows, up to tcpi_total_retrans (104 bytes).
+  private func fillTCPInfo(_ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply) -> Int32 {
+    let fallback: UInt8 = socket.pointee.state == .listening ? 10 : 7  // TCP_LISTEN, TCP_CLOSE
+    let facts = socket.pointee.connection.flatMap { stack.facts(of: $0) }
+    withUnsafeMutableBytes(of: &reply.data) { data in
+      data[0] = facts?.state ?? fallback
+      guard let facts else { return }
+      data[2] = facts.retransmits
+      data.storeBytes(of: facts.retransmissionTimeoutMicroseconds, toByteOffset: 8, as: UInt32.self)
+      data.storeBytes(of: facts.segmentBytes, toByteOffset: 16, as: UInt32.self)  // tcpi_snd_mss
+      data.storeBytes(of: facts.segmentBytes, toByteOffset: 20, as: UInt32.self)  // tcpi_rcv_mss
+      data.storeBytes(of: facts.roundTripMicroseconds, toByteOffset: 68, as: UInt32.self)  // tcpi_rtt
+      data.storeBytes(of: facts.windowSegments, toByteOffset: 80, as: UInt32.self)  // tcpi_snd_cwnd
+    }
+    reply.argument.0 = 104
+    return 0
+  }
+}

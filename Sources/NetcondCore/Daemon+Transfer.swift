@@ -1,0 +1,279 @@
+internal import DequeModule
+internal import Glibc
+internal import Logging
+internal import LwipGlue
+internal import NetcondRPC
+internal import Slab
+internal import UringLoop
+
+/// The way of the bytes: app → pair → stack (`armReceive`, `completeReceive`) and stack → pair → app (`armSend`,
+/// `completeSend`), with their ends. Back pressure goes through: a pair is not read while the connection's send budget is
+/// used up, and the connection's window opens only by what the pair has taken.
+extension Daemon {
+  /// The ring's operations on a socket.
+  enum Operation {
+    static let receive: UInt8 = 1, send: UInt8 = 2, hangUp: UInt8 = 3, writable: UInt8 = 4
+  }
+
+  func socketToken(_ key: SlabKey, _ operation: UInt8) -> Token {
+    Token(kind: Kind.socket, operation: operation, owner: key.bits)
+  }
+
+  func completeSocket(_ key: SlabKey, operation: UInt8, _ completion: Completion) {
+    guard let socket = sockets.pointer(key) else { preconditionFailure("a completion for a socket that is gone") }
+    switch operation {
+    case Operation.receive:
+      socket.pointee.operations.remove(.receive)
+      completeReceive(key, socket, completion)
+    case Operation.send:
+      socket.pointee.operations.remove(.send)
+      completeSend(key, socket, completion.result)
+    case Operation.hangUp:
+      socket.pointee.operations.remove(.hangUp)
+      if completion.result > 0, socket.pointee.state != .closing { appClosed(key, socket) }
+    case Operation.writable:
+      socket.pointee.operations.remove(.writable)
+      if socket.pointee.state == .listening { sendAcceptRecords(key, socket) }
+    default: preconditionFailure("a socket has no operation \(operation)")
+    }
+    if let socket = sockets.pointer(key), socket.pointee.state == .closing { finishClosing(key, socket) }
+  }
+
+  // MARK: From the app
+
+  /// Reads from the app, if the connection takes bytes.
+  func armReceive(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    guard socket.pointee.state == .connected, !socket.pointee.appEnded, socket.pointee.pending == nil,
+      !socket.pointee.operations.contains(.receive), let connection = socket.pointee.connection
+    else { return }
+    guard stack.sendSpace(connection) >= Stack.receiveSpaceBytes else { return }  // a `sent` event comes here again
+    if socket.pointee.drains, !hasUnread(socket) {
+      socket.pointee.appEnded = true
+      return endConnection(key, socket)
+    }
+    socket.pointee.operations.insert(.receive)
+    ring.prepareReceive(
+      socket.pointee.fd, from: sendPool, maximumBytes: Self.sendBufferBytes, token: socketToken(key, Operation.receive))
+  }
+
+  private func completeReceive(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ completion: Completion) {
+    if let buffer = completion.bufferIndex {
+      sendPool.take(buffer)
+      if completion.result > 0, socket.pointee.state == .connected {
+        forward(key, socket, buffer: buffer, offset: 0, count: Int(completion.result))
+        return armReceive(key, socket)
+      }
+      sendPool.release(buffer)
+    }
+    guard socket.pointee.state == .connected else { return }
+    switch -completion.result {
+    case 0: appEnded(key, socket)
+    case ENOBUFS: starved.append(key)
+    case EINTR, EAGAIN: armReceive(key, socket)
+    case ECONNRESET: resetConnection(key, socket)  // the app closed with bytes unread: TCP answers with RST
+    case ECANCELED: if socket.pointee.drains { armReceive(key, socket) }
+    default:
+      log.error("socket \(socket.pointee.id): reading from the app: \(String(cString: strerror(-completion.result)))")
+      resetConnection(key, socket)
+    }
+  }
+
+  /// Hands bytes of a buffer to the stack; what it does not take waits in `pending`.
+  private func forward(
+    _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, buffer: Int, offset: Int, count: Int
+  ) {
+    guard let connection = socket.pointee.connection else { return sendPool.release(buffer) }
+    let taken = stack.write(connection, sendPool.address(buffer) + offset, count: count)
+    if taken < count {
+      socket.pointee.pending = (buffer, offset + taken, count - taken)
+    } else {
+      socket.pointee.pending = nil
+      sendPool.release(buffer)
+    }
+  }
+
+  private func appEnded(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    socket.pointee.appEnded = true
+    if Pair.isHungUp(socket.pointee.fd) { return appClosed(key, socket) }
+    if let connection = socket.pointee.connection { stack.shutdownSend(connection) }
+    armHangUp(key, socket)
+  }
+
+  /// Waits for the last app end to close, where no receive would tell.
+  func armHangUp(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    guard !socket.pointee.operations.contains(.hangUp) else { return }
+    socket.pointee.operations.insert(.hangUp)
+    ring.preparePoll(socket.pointee.fd, events: 0, token: socketToken(key, Operation.hangUp))
+  }
+
+  /// No process has the app's end any more.
+  func appClosed(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    switch socket.pointee.state {
+    case .connected:
+      let hasUnread = socket.pointee.connection.map { stack.receivedBytes($0) > 0 } ?? false
+      if (hasUnread && !socket.pointee.discards) || socket.pointee.options.resetsOnClose {
+        resetConnection(key, socket)
+      } else {
+        endConnection(key, socket)
+      }
+    case .listening: closeListener(key, socket)
+    case .new, .connecting: closeSocket(key, socket)
+    case .closing: break
+    }
+  }
+
+  /// Retries receives that found no buffer.
+  func resumeStarved() {
+    guard !starved.isEmpty, !sendPool.isExhausted else { return }
+    for _ in 0..<starved.count {
+      guard let key = starved.popFirst() else { return }
+      if let socket = sockets.pointer(key) { armReceive(key, socket) }
+    }
+  }
+
+  // MARK: To the app
+
+  /// Writes received bytes to the app, straight from the frames' memory.
+  func armSend(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    guard socket.pointee.state == .connected, !socket.pointee.operations.contains(.send),
+      let connection = socket.pointee.connection
+    else { return }
+    if socket.pointee.discards { stack.consume(connection, bytes: stack.receivedBytes(connection)) }
+    guard stack.receivedBytes(connection) > 0 else { return deliverEnd(key, socket) }
+    let slot = socket.pointee.sendSlot ?? sendSlots.take()
+    socket.pointee.sendSlot = slot
+    let (count, _) = stack.gather(connection, into: sendSlots[slot].vectors)
+    sendSlots.setVectorCount(count, of: slot)
+    socket.pointee.operations.insert(.send)
+    ring.prepareSend(socket.pointee.fd, sendSlots[slot].message, token: socketToken(key, Operation.send))
+  }
+
+  private func completeSend(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ result: Int32) {
+    if let slot = socket.pointee.sendSlot {
+      sendSlots.give(back: slot)
+      socket.pointee.sendSlot = nil
+    }
+    guard let connection = socket.pointee.connection, socket.pointee.state == .connected else { return }
+    if result > 0 { stack.consume(connection, bytes: Int(result)) }
+    switch -result {
+    case ...0, EINTR, EAGAIN, ENOBUFS, ENOMEM: armSend(key, socket)
+    case EPIPE, ECONNRESET:
+      if Pair.isHungUp(socket.pointee.fd) { return resetConnection(key, socket) }  // closed with bytes unread
+      socket.pointee.discards = true
+      armSend(key, socket)
+    case ECANCELED: break
+    default:
+      log.error("socket \(socket.pointee.id): writing to the app: \(String(cString: strerror(-result)))")
+      resetConnection(key, socket)
+    }
+  }
+
+  /// All received bytes are with the app: now the app may see the end.
+  private func deliverEnd(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    if socket.pointee.connectionLost {
+      dropConnection(socket)
+      closeSocket(key, socket)
+    } else if socket.pointee.peerEnded, !socket.pointee.peerEndDelivered {
+      socket.pointee.peerEndDelivered = true
+      shutdown(socket.pointee.fd, Int32(SHUT_WR))
+    }
+  }
+
+  // MARK: The stack's events
+
+  func handle(_ events: StackEvents, of connection: SlabKey, socket key: SlabKey) {
+    guard let socket = sockets.pointer(key), socket.pointee.connection == connection else {
+      return stack.abort(connection)  // its socket is gone already
+    }
+    if events.contains(.established) { connected(key, socket) }
+    if events.contains(.failed) {
+      if socket.pointee.state == .connecting { return connectFailed(key, socket, stack.error(of: connection)) }
+      socket.pointee.connectionLost = true
+    }
+    if events.contains(.endOfStream) { socket.pointee.peerEnded = true }
+    if events.contains(.sent) {
+      if let (buffer, offset, count) = socket.pointee.pending {
+        forward(key, socket, buffer: buffer, offset: offset, count: count)
+      }
+      armReceive(key, socket)
+    }
+    if !events.isDisjoint(with: [.received, .endOfStream, .failed]) { armSend(key, socket) }
+  }
+
+  // MARK: Ends
+
+  /// FIN behind all that was written; the rest goes on inside the stack.
+  private func endConnection(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    if let connection = socket.pointee.connection { stack.close(connection) }
+    socket.pointee.connection = nil
+    closeSocket(key, socket)
+  }
+
+  func resetConnection(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    dropConnection(socket)
+    closeSocket(key, socket)
+  }
+
+  private func dropConnection(_ socket: UnsafeMutablePointer<Socket>) {
+    if let connection = socket.pointee.connection { stack.abort(connection) }
+    socket.pointee.connection = nil
+  }
+
+  /// Closes the daemon's end as soon as no operation holds it. The connection must have been dealt with.
+  func closeSocket(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    guard socket.pointee.state != .closing else { return }
+    if let connection = socket.pointee.connection {
+      stack.abort(connection)
+      socket.pointee.connection = nil
+    }
+    socket.pointee.state = .closing
+    if socket.pointee.borrowedEnd >= 0 {
+      close(socket.pointee.borrowedEnd)
+      socket.pointee.borrowedEnd = -1
+    }
+    if let (buffer, _, _) = socket.pointee.pending {
+      sendPool.release(buffer)
+      socket.pointee.pending = nil
+    }
+    let network = networks[socket.pointee.network]
+    if let port = socket.pointee.boundPort { network.ports.release(key, port: port) }
+    network.socketsByCookie[socket.pointee.cookie] = nil
+    let operations: [(SocketOperations, UInt8)] = [
+      (.receive, Operation.receive), (.send, Operation.send), (.hangUp, Operation.hangUp),
+      (.writable, Operation.writable),
+    ]
+    for (operation, code) in operations where socket.pointee.operations.contains(operation) {
+      ring.prepareCancel(socketToken(key, code), token: cancelToken)
+    }
+    finishClosing(key, socket)
+  }
+
+  private func finishClosing(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    guard socket.pointee.operations.isEmpty else { return }
+    close(socket.pointee.fd)
+    _ = sockets.remove(key)
+  }
+
+  /// The daemon ends: what the app has written goes out, then FIN.
+  func drain(_ key: SlabKey) {
+    guard let socket = sockets.pointer(key) else { return }
+    switch socket.pointee.state {
+    case .connected:
+      socket.pointee.drains = true
+      if socket.pointee.operations.contains(.receive) {
+        ring.prepareCancel(socketToken(key, Operation.receive), token: cancelToken)
+      } else {
+        armReceive(key, socket)
+      }
+    case .listening: closeListener(key, socket)
+    case .new, .connecting: closeSocket(key, socket)
+    case .closing: break
+    }
+  }
+
+  /// The app has written bytes that were not read yet.
+  private func hasUnread(_ socket: UnsafeMutablePointer<Socket>) -> Bool {
+    var byte: UInt8 = 0
+    return recv(socket.pointee.fd, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) > 0
+  }
+}

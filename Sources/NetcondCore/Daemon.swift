@@ -1,0 +1,302 @@
+internal import DequeModule
+internal import Frames
+internal import Glibc
+internal import Links
+public import Logging
+internal import LwipGlue
+internal import NetcondRPC
+internal import Slab
+internal import UringLoop
+
+/// The daemon: one ring, one stack, the networks, and all intercepted sockets; wired here and nowhere else.
+///
+/// Theory of operation: everything happens in `turn`, on one thread. Completions are taken from the ring and sent to
+/// their owners by one switch (`dispatch`); what that caused in lwIP is then taken as events; links and loopback deliver
+/// what waits inside the process; timers run if they are due; and all operations prepared meanwhile are submitted
+/// together with the wait for the next completion. Nothing blocks, and nothing ticks when nothing happens but lwIP's own
+/// timers.
+public final class Daemon {
+  /// What completes: the kinds of tokens.
+  enum Kind {
+    static let signal: UInt8 = 1, link: UInt8 = 2, accept: UInt8 = 3, client: UInt8 = 4, socket: UInt8 = 5, cancel: UInt8 = 6
+  }
+
+  /// How a daemon is set up; the defaults are what the command line gives.
+  public struct Options: Sendable {
+    /// Use nothing newer than Linux 6.1 of io_uring, whatever the kernel has.
+    public var baselineRing = false
+    /// Open sockets at a time; beyond, socket() fails with ENFILE.
+    public var socketLimit = 131_072
+    /// Programs connected at a time; beyond, a new one's sockets fail with ENETDOWN.
+    public var clientLimit = 16_384
+    /// How long connections may take to end after TERM, in nanoseconds.
+    public var drainNanoseconds: UInt64 = 3_000_000_000
+    public init() {}
+  }
+
+  /// Frame buffers: the offload header, Ethernet's header and the largest IP packet, rounded up to pages.
+  static let frameBufferBytes = 68 * 1024
+  static let frameBufferCount = 1024
+  /// Buffers for the apps' bytes, each at most one super-segment.
+  static let sendBufferBytes = 64 * 1024
+  static let sendBufferCount = 2048
+
+  let log: Logger
+  let options: Options
+  let ring: Ring
+  let framePool: BufferPool
+  let sendPool: BufferPool
+  let frames: FramePool
+  let stack: Stack
+  var networks: [Network] = []
+  var hubs: [String: Hub] = [:]
+  var sockets: Slab<Socket>
+  var clients: Slab<Client>
+  var sendSlots = SendSlots()
+  /// Sockets whose receive found no buffer.
+  var starved: Deque<SlabKey> = []
+  let nonce = UInt64.random(in: .min ... .max)
+  var nextSocketID: UInt64 = 1
+  private(set) var now: UInt64 = 0
+  private let signals: SignalSource
+  /// When the daemon gives up waiting for connections to end; nil while it serves.
+  private var drainDeadline: UInt64?
+  private(set) var counters = DaemonCounters()
+
+  /// Sets up ring, buffers and stack.
+  /// - Throws: `RingError`.
+  public init(options: Options, log: Logger) throws {
+    self.log = log
+    self.options = options
+    ring = try Ring(entries: 1024, limit: options.baselineRing ? .baseline : .newest)
+    framePool = try BufferPool(
+      ring: ring, group: 1, bufferBytes: Self.frameBufferBytes, count: Self.frameBufferCount, ringDepth: 64)
+    sendPool = try BufferPool(
+      ring: ring, group: 2, bufferBytes: Self.sendBufferBytes, count: Self.sendBufferCount, ringDepth: 64)
+    frames = FramePool(limit: 8192)
+    sockets = Slab(capacity: options.socketLimit)
+    clients = Slab(capacity: options.clientLimit)
+    signals = try SignalSource([SIGTERM, SIGINT, SIGQUIT])
+    let memory = PoolMemory(sendPool)
+    sendMemory = memory
+    stack = Stack(frames: frames, sendMemory: memory)
+    stack.admits = { [unowned self] in admitsConnection(listener: SlabKey(bits: $0)) }
+    stack.reservedPorts = { [unowned self] interface, port in
+      networks.contains { $0.interface.number == interface && $0.ports.isUsed(port) }
+    }
+    log.info("io_uring: \(ring.capabilities); lwIP: \(Stack.isSourceBuild ? "source build" : "Debian's package, 64 KiB windows, no offloads")")
+  }
+
+  private let sendMemory: PoolMemory
+
+  /// Opens links and RPC sockets of `configurations`.
+  /// - Throws: `ConfigurationErrors` or `HomeError`.
+  public func open(_ configurations: [NetworkConfiguration], home: Home) throws {
+    var errors: [ConfigurationError] = []
+    for configuration in configurations {
+      do {
+        let link = try makeLink(configuration)
+        let network = try Network(
+          number: networks.count, configuration: configuration, home: home, link: link, stack: stack, log: log)
+        networks.append(network)
+      } catch let error as TapError {
+        errors.append(
+          ConfigurationError(
+            file: configuration.file, line: configuration.linkLine, cause: error.cause, cure: error.cure))
+      }
+    }
+    guard errors.isEmpty else { throw ConfigurationErrors(errors) }
+    for network in networks {
+      try network.openSocket()
+      network.link.start(
+        LinkContext(
+          ring: ring, receivePool: framePool, frames: frames, kind: Kind.link, number: UInt16(network.number)),
+        delegate: network)
+      ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
+      let addresses = network.interface.addresses.filter { !$0.address.isLoopback }.map(\.description)
+      log.info(
+        "network \(network.id): \(network.link.name), \(addresses.joined(separator: " ")), mtu \(network.interface.mtu), mac \(network.interface.mac), \(network.interface.offloads ? "offloads" : "no offloads")")
+    }
+    signals.arm(ring, token: Token(kind: Kind.signal, operation: 0, owner: 0))
+  }
+
+  private func makeLink(_ configuration: NetworkConfiguration) throws -> any Link {
+    switch configuration.link {
+    case .hub(let name):
+      let hub = hubs[name] ?? Hub(name: name)
+      hubs[name] = hub
+      return hub.makePort(mtu: configuration.mtu ?? 1500)
+    case .tap(let name):
+      return try TapLink(name: name, mtu: configuration.mtu)
+    }
+  }
+
+  private func acceptToken(_ network: Network) -> Token {
+    Token(kind: Kind.accept, operation: 0, owner: UInt64(network.number))
+  }
+
+  // MARK: The loop
+
+  /// Runs until a signal has ended the daemon in order.
+  /// - Parameter onReady: called once, when all configured addresses may be used (duplicate address detection over).
+  public func run(onReady: () -> Void) {
+    var isReady = false
+    while true {
+      let isDone = turn()
+      if !isReady, !networks.contains(where: { $0.interface.hasTentativeAddresses }) {
+        isReady = true
+        reportDuplicates()
+        onReady()
+      }
+      if isDone { break }
+    }
+    for network in networks { network.link.stop() }
+    _ = turn()  // the last frames leave
+    stack.close()
+  }
+
+  private func reportDuplicates() {
+    for network in networks {
+      for address in network.interface.duplicatedAddresses {
+        log.error("network \(network.id): another host has \(address) already; it is not used")
+      }
+    }
+  }
+
+  /// One turn; true when the daemon is to end.
+  func turn() -> Bool {
+    now = monotonicNanoseconds()
+    stack.setTime(nanoseconds: now)
+    ring.drain { dispatch($0) }
+    takeEvents()
+    var isBusy = false
+    for _ in 0..<8 {  // what the hub delivers causes answers on the hub: a few rounds save turns
+      isBusy = pollLinks()
+      takeEvents()
+      if !isBusy { break }
+    }
+    stack.runTimers()
+    takeEvents()
+    framePool.replenish()
+    sendPool.replenish()
+    resumeStarved()
+    if drainDeadline != nil, isDrained { return true }
+    ring.submitAndWait(nanoseconds: isBusy || stack.hasEvents ? 0 : waitNanoseconds)
+    return false
+  }
+
+  private func pollLinks() -> Bool {
+    var isBusy = false
+    for network in networks {
+      if let deadline = network.link.deadline, deadline <= now { network.link.expire(now: now) }
+      if network.link.poll() { isBusy = true }
+    }
+    return stack.pollLoopback() || isBusy
+  }
+
+  private var waitNanoseconds: UInt64? {
+    var deadlines = networks.compactMap(\.link.deadline)
+    if let timer = stack.nextTimerMilliseconds { deadlines.append(now + UInt64(timer) * 1_000_000) }
+    if let drainDeadline { deadlines.append(drainDeadline) }
+    return deadlines.min().map { $0 > now ? $0 - now : 0 }
+  }
+
+  /// The one switch that sends a completion to its owner.
+  private func dispatch(_ completion: Completion) {
+    let token = completion.token
+    switch token.kind {
+    case Kind.link:
+      let number = Int(token.owner >> 32)
+      networks[number].link.complete(
+        operation: token.operation, detail: UInt32(truncatingIfNeeded: token.owner), completion)
+    case Kind.socket: completeSocket(SlabKey(bits: token.owner), operation: token.operation, completion)
+    case Kind.client: completeClient(SlabKey(bits: token.owner), completion)
+    case Kind.accept: completeAccept(networks[Int(token.owner)], completion)
+    case Kind.signal: completeSignal(completion)
+    case Kind.cancel: break
+    default: preconditionFailure("a completion of no known kind: \(token.rawValue)")
+    }
+  }
+
+  private func takeEvents() {
+    while let event = stack.nextEvent() {
+      switch event {
+      case .connection(let connection, let owner, let events):
+        handle(events, of: connection, socket: SlabKey(bits: owner))
+      case .accepted(let connection, let listenerOwner):
+        acceptConnection(connection, listener: SlabKey(bits: listenerOwner))
+      }
+    }
+  }
+
+  private func completeAccept(_ network: Network, _ completion: Completion) {
+    if completion.result >= 0 {
+      addClient(fd: completion.result, network: network)
+    } else if completion.result == -EMFILE || completion.result == -ENFILE {
+      log.error("network \(network.id): no descriptor left for another program; raise RLIMIT_NOFILE")
+    }
+    if !completion.more, network.listenFd >= 0, drainDeadline == nil {
+      ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
+    }
+  }
+
+  // MARK: The end
+
+  private func completeSignal(_ completion: Completion) {
+    guard completion.result > 0 else { return }
+    let name = signals.take().map { String(cString: strsignal($0)) } ?? "signal"
+    guard drainDeadline == nil else {
+      log.warning("\(name) again: connections are cut")
+      drainDeadline = now
+      return
+    }
+    log.info("\(name): ending \(sockets.count) sockets")
+    drainDeadline = now + options.drainNanoseconds
+    signals.arm(ring, token: Token(kind: Kind.signal, operation: 0, owner: 0))
+    for network in networks {
+      ring.prepareCancel(acceptToken(network), token: cancelToken)
+      network.closeSocket()
+    }
+    for key in clients.keys { removeClient(key) }
+    for key in sockets.keys { drain(key) }
+  }
+
+  var cancelToken: Token { Token(kind: Kind.cancel, operation: 0, owner: 0) }
+
+  private var isDrained: Bool {
+    if sockets.count == 0 && stack.connectionCount == 0 { return true }
+    guard let drainDeadline, now >= drainDeadline else { return false }
+    log.warning("\(sockets.count) sockets had not ended in time and were cut")
+    return true
+  }
+
+  func count(_ counter: WritableKeyPath<DaemonCounters, UInt64>) { counters[keyPath: counter] += 1 }
+}
+
+/// What happened since the daemon started.
+struct DaemonCounters {
+  /// Connections taken from peers.
+  var accepted: UInt64 = 0
+  /// Connections made for apps.
+  var connected: UInt64 = 0
+  /// SYNs dropped because a listener's backlog was full.
+  var backlogDrops: UInt64 = 0
+  /// RPC connections closed for breaking the protocol.
+  var protocolErrors: UInt64 = 0
+  /// RPCs refused at a limit.
+  var refusals: UInt64 = 0
+}
+
+/// The pool of the apps' bytes, as the stack sees it.
+private final class PoolMemory: SendMemory {
+  private let pool: BufferPool
+  init(_ pool: BufferPool) { self.pool = pool }
+  func retain(holding address: UnsafeRawPointer) { if let index = pool.index(holding: address) { pool.retain(index) } }
+  func release(holding address: UnsafeRawPointer) { if let index = pool.index(holding: address) { pool.release(index) } }
+}
+
+func monotonicNanoseconds() -> UInt64 {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}

@@ -1,0 +1,88 @@
+internal import Frames
+internal import Glibc
+internal import Links
+internal import Logging
+internal import LwipGlue
+
+/// One network: its wire, its interface in the stack, and the unix socket that apps come to.
+final class Network: LinkDelegate, FrameTransmitter {
+  let number: Int
+  let id: NetworkID
+  let socketPath: String
+  let link: any Link
+  private(set) var interface: NetworkInterface!
+  /// The listening RPC socket.
+  private(set) var listenFd: Int32 = -1
+  var ports = PortTable()
+  /// Open sockets by the cookie of the app's end.
+  var socketsByCookie: [UInt64: UInt64] = [:]
+  private let stack: Stack
+  private let log: Logger
+  private var warnedDown = false
+
+  init(
+    number: Int, configuration: NetworkConfiguration, home: Home, link: any Link, stack: Stack, log: Logger
+  ) throws {
+    self.number = number
+    self.id = configuration.id
+    self.link = link
+    self.stack = stack
+    self.log = log
+    socketPath = home.socketPath(configuration.id)
+    let offloads = link.facts.offloads == .all
+    guard
+      let interface = stack.makeInterface(
+        name: "\(id)", mac: configuration.mac ?? home.mac(for: id), mtu: link.facts.mtu, offloads: offloads,
+        addresses: configuration.addresses, gateways: configuration.gateways, transmitter: self)
+    else {
+      throw ConfigurationErrors([
+        ConfigurationError(
+          file: configuration.file, line: 0, cause: "the stack has no room for this network's interface or addresses",
+          cure: "a daemon serves 250 networks with 16 addresses each (6 in all with NETCOND_LWIP=system)")
+      ])
+    }
+    self.interface = interface
+  }
+
+  /// Opens the RPC socket; a stale one of a daemon that is gone is replaced.
+  func openSocket() throws {
+    let fd = socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard fd >= 0 else { throw HomeError(description: "\(socketPath): \(String(cString: strerror(errno)))") }
+    unlink(socketPath)
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: socketPath.utf8) }
+    let bound = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(fd, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+    }
+    // Whoever may enter the home's folder may use the network: the folder's permissions are the policy.
+    guard bound == 0, chmod(socketPath, 0o666) == 0, listen(fd, 1024) == 0 else {
+      let cause = String(cString: strerror(errno))
+      close(fd)
+      throw HomeError(description: "\(socketPath): \(cause); check the home folder's permissions")
+    }
+    listenFd = fd
+  }
+
+  /// Stops accepting apps and removes the socket from the home folder.
+  func closeSocket() {
+    guard listenFd >= 0 else { return }
+    unlink(socketPath)
+    close(listenFd)
+    listenFd = -1
+  }
+
+  // MARK: The link's delegate and the interface's transmitter
+
+  func link(_ link: any Link, received frame: Frame) { interface.receive(frame) }
+
+  func linkReady(_ link: any Link) { stack.linkReady() }
+
+  func linkChanged(_ link: any Link) {
+    guard !link.facts.isUp, !warnedDown else { return }
+    warnedDown = true
+    log.error("network \(id): \(link.name) gives no more frames; was the device removed?")
+  }
+
+  func transmit(_ frame: Frame) -> Bool { link.transmit(frame) }
+}

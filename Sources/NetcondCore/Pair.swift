@@ -1,0 +1,110 @@
+internal import Glibc
+internal import LwipGlue
+internal import NetcondRPC
+
+/// The two ends of an intercepted socket: the app's end and the daemon's.
+///
+/// Theory of operation (shared/design/sockets.md): the app's end is all the app ever holds, from socket() to close().
+/// "Not yet connected" is told by a full send buffer: before the app gets its end, the buffer is shrunk to the kernel's
+/// least (4,608 bytes, SOCK_MIN_SNDBUF) and filled; draining it at the daemon's end makes the app's end writable, closing
+/// with it unread gives the poll mask of a refused connection. Names bound to the ends tell the library what the pair is
+/// (docs/rpc.md).
+enum Pair {
+  /// Bytes an app may have written that the daemon has not read, once connected. Half a MiB was the best of those measured
+  /// (datapath.md); the kernel caps it at net.core.wmem_max unless the daemon may override that.
+  static let connectedSendBufferBytes: Int32 = 512 * 1024
+
+  /// Makes a pair.
+  /// - Returns: the daemon's end and the app's end, both blocking (the ring needs no O_NONBLOCK); or a negated errno.
+  static func make(type: Int32) -> (daemon: Int32, app: Int32) {
+    var ends: [Int32] = [-1, -1]
+    guard socketpair(AF_UNIX, type | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else { return (-errno, -errno) }
+    return (ends[0], ends[1])
+  }
+
+  /// Makes the app's end unwritable. Returns how many bytes the daemon has to drain.
+  static func fill(app: Int32) -> Int {
+    setSendBuffer(app, 1)
+    var filled = 0
+    withUnsafeTemporaryAllocation(byteCount: 2048, alignment: 1) { filler in
+      filler.initializeMemory(as: UInt8.self, repeating: 0)
+      while true {
+        let count = send(app, filler.baseAddress, filler.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+        if count <= 0 { return }
+        filled += count
+      }
+    }
+    return filled
+  }
+
+  /// Takes the filler out again, which makes the app's end writable.
+  static func drain(daemon: Int32, bytes: Int) {
+    var left = bytes
+    withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 1) { scratch in
+      while left > 0 {
+        let count = recv(daemon, scratch.baseAddress, min(left, scratch.count), Int32(MSG_DONTWAIT))
+        if count <= 0 { return }
+        left -= count
+      }
+    }
+  }
+
+  static func setSendBuffer(_ fd: Int32, _ bytes: Int32) {
+    var bytes = bytes
+    let size = socklen_t(MemoryLayout<Int32>.size)
+    if bytes == 1 || setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, size) != 0 {
+      setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, size)
+    }
+  }
+
+  /// The kernel's number of a socket, the same for all its descriptors (SO_COOKIE, Linux 5.11 for unix); nil for what is
+  /// no socket.
+  static func cookie(_ fd: Int32) -> UInt64? {
+    var cookie: UInt64 = 0
+    var size = socklen_t(MemoryLayout<UInt64>.size)
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : nil
+  }
+
+  /// Whether the other end is gone in all processes, or shut down both ways (POLLHUP).
+  static func isHungUp(_ fd: Int32) -> Bool {
+    var poll = pollfd(fd: fd, events: 0, revents: 0)
+    return Glibc.poll(&poll, 1, 0) == 1 && poll.revents & Int16(POLLHUP) != 0
+  }
+
+  /// Binds an end to the abstract name that carries `name`. Failure (the name exists, no memory) leaves the end unnamed,
+  /// and the library then asks by RPC.
+  static func bindName(_ fd: Int32, _ name: nc_name) {
+    var name = name
+    withUnsafeMutableBytes(of: &name.magic) { magic in
+      for (index, byte) in "\0netcond".utf8.enumerated() { magic[index] = byte }
+    }
+    name.version = UInt8(NC_RPC_VERSION)
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let size = MemoryLayout<nc_name>.size
+    withUnsafeMutableBytes(of: &address.sun_path) { path in
+      withUnsafeBytes(of: &name) { path.copyMemory(from: $0) }
+    }
+    let length = socklen_t(MemoryLayout<sa_family_t>.size + size)
+    _ = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(fd, $0, length) }
+    }
+  }
+}
+
+extension nc_address {
+  init(_ endpoint: Endpoint, scope: UInt32 = 0) {
+    self.init()
+    family = UInt16(endpoint.address.isV6 ? AF_INET6 : AF_INET)
+    port = endpoint.port.bigEndian
+    if endpoint.address.isV6, endpoint.address.isLinkLocal { scope_id = scope }
+    withUnsafeMutableBytes(of: &bytes) { target in endpoint.address.withBytes { target.copyMemory(from: $0) } }
+  }
+
+  /// nil where there is no address, or one of another family. v4-mapped IPv6 becomes IPv4.
+  var endpoint: Endpoint? {
+    guard family == AF_INET || family == AF_INET6 else { return nil }
+    let address = withUnsafeBytes(of: bytes) { IPAddress(bytes: $0.baseAddress!, isV6: family == AF_INET6) }
+    return Endpoint(address: address.mappedV4 ?? address, port: UInt16(bigEndian: port))
+  }
+}

@@ -1,0 +1,68 @@
+internal import LwipGlue
+internal import Slab
+
+/// Which ports of a network are bound to which sockets, with Linux's rules of conflict (socket(7), SO_REUSEADDR).
+struct PortTable {
+  struct Binding {
+    let socket: SlabKey
+    let address: IPAddress
+    /// Takes IPv4 as well: an IPv6 "any" without IPV6_V6ONLY.
+    let isDual: Bool
+    let reuseAddress: Bool
+    var isListening = false
+
+    /// Whether both would be asked about the same packet.
+    func overlaps(_ other: Binding) -> Bool {
+      if address.isV6 != other.address.isV6 { return isDual && !other.address.isV6 || other.isDual && !address.isV6 }
+      return address.isAny || other.address.isAny || address == other.address
+    }
+  }
+
+  private var bindings: [UInt16: [Binding]] = [:]
+
+  func isUsed(_ port: UInt16) -> Bool { bindings[port] != nil }
+
+  /// Whether `binding` may be had: two sockets share an address and port only where both reuse and neither listens.
+  func allows(_ binding: Binding, port: UInt16) -> Bool {
+    guard let others = bindings[port] else { return true }
+    return !others.contains {
+      $0.socket != binding.socket && $0.overlaps(binding)
+        && !($0.reuseAddress && binding.reuseAddress && !$0.isListening && !binding.isListening)
+    }
+  }
+
+  /// Binds; false on a conflict.
+  mutating func bind(_ binding: Binding, port: UInt16) -> Bool {
+    guard allows(binding, port: port) else { return false }
+    bindings[port, default: []].append(binding)
+    return true
+  }
+
+  /// A free ephemeral port (RFC 6056 section 3.3.1), bound; nil where all of them are used.
+  mutating func bindEphemeral(_ binding: Binding) -> UInt16? {
+    let range: ClosedRange<UInt16> = 32_768...60_999  // Linux's net.ipv4.ip_local_port_range
+    let start = UInt16.random(in: range)
+    for port in Array(start...range.upperBound) + Array(range.lowerBound..<start) where !isUsed(port) {
+      bindings[port] = [binding]
+      return port
+    }
+    return nil
+  }
+
+  /// Turns a bound socket into a listening one; false where another socket on the address and port excludes that.
+  mutating func listen(_ socket: SlabKey, port: UInt16) -> Bool {
+    guard var mine = bindings[port], let index = mine.firstIndex(where: { $0.socket == socket }) else { return false }
+    var wanted = mine[index]
+    wanted.isListening = true
+    guard allows(wanted, port: port) else { return false }
+    mine[index] = wanted
+    bindings[port] = mine
+    return true
+  }
+
+  mutating func release(_ socket: SlabKey, port: UInt16) {
+    guard var mine = bindings[port] else { return }
+    mine.removeAll { $0.socket == socket }
+    bindings[port] = mine.isEmpty ? nil : mine
+  }
+}

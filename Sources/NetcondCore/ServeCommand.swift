@@ -1,0 +1,120 @@
+public import ArgumentParser
+internal import Foundation
+internal import Glibc
+internal import Logging
+internal import UringLoop
+
+/// Exit codes, from sysexits.h and of the original.
+enum ExitStatus {
+  static let configuration = ExitCode(78)  // EX_CONFIG
+  static let failure = ExitCode(1)
+}
+
+public let netcondVersion = "0.1.0"
+
+/// `netcond [options] [HOME]`: serves the networks of a home folder. Also under the original's name,
+/// zerotier-netcon-service.
+public struct ServeCommand: ParsableCommand {
+  public static let configuration = CommandConfiguration(
+    commandName: "netcond",
+    abstract: "Serves user-space networks to unmodified programs.",
+    discussion: """
+      HOME/networks.d/<16 hexadecimal digits>.conf describes one network each, as lines of key=value:
+        link=hub:NAME | tap:NAME   the wire (default hub:default)
+        address=10.1.0.2/24        repeatable, IPv4 and IPv6
+        gateway=10.1.0.1           one per family
+        mtu=1500                   1280 to 65000 bytes (default: the link's)
+        mac=02:00:5e:10:00:01      default: derived from the network and this home
+
+      Programs use a network with  netcond run --home HOME --network ID -- PROGRAM…
+      or  ZT_NC_NETWORK=HOME/nc_ID zerotier-intercept PROGRAM…
+      """)
+
+  @Flag(name: .short, help: "Show the version and exit.")
+  var version = false
+
+  @Flag(name: .customShort("U"), help: "Accepted for compatibility: no privilege is asked for beyond what a link needs.")
+  var unprivileged = false
+
+  @Option(
+    name: [.customShort("p", allowingJoined: true)],
+    help: "The control port to note in HOME/zerotier-one.port (0 to 65535).")
+  var port: Int = 9993
+
+  @Flag(name: .customShort("d"), help: "Serve in the background; returns when it serves, or with its error.")
+  var background = false
+
+  @Option(help: "trace, debug, info, notice, warning, error or critical.")
+  var logLevel: Logger.Level = .notice
+
+  @Option(help: "A descriptor to write \"ready\" and a newline to, and to close, once the networks serve.")
+  var readyFd: Int32?
+
+  @Argument(help: "The home folder; made where it is missing.")
+  var home: String = Home.defaultPath
+
+  public init() {}
+
+  public func validate() throws {
+    guard (0...65535).contains(port) else { throw ValidationError("-p takes a port, 0 to 65535, not \(port)") }
+  }
+
+  public func run() throws {
+    if version {
+      print(netcondVersion)
+      return
+    }
+    if background { return try Background.start(home: home) }
+    var log = Logger(label: "netcond", factory: { _ in StreamLogHandler.standardError(label: "netcond") })
+    log.logLevel = logLevel
+    do {
+      try serve(log)
+    } catch let error as ConfigurationErrors {
+      for mistake in error.errors { report("\(mistake)") }
+      throw ExitStatus.configuration
+    } catch let error as HomeError {
+      report("\(error)")
+      throw ExitStatus.failure
+    } catch let error as RingError {
+      report("\(error)")
+      throw ExitStatus.failure
+    }
+  }
+
+  private func report(_ message: String) {
+    FileHandle.standardError.write(Data("netcond: \(message)\n".utf8))
+  }
+
+  private func serve(_ log: Logger) throws {
+    raiseDescriptorLimit(log)
+    var home = Home(path: home)
+    try home.prepare(port: port)
+    let networks = try home.loadNetworks()
+    try home.claim()
+    defer { home.release() }
+    var options = Daemon.Options()
+    // Not a flag: only tests and bug hunts want a newer kernel to behave like an older one.
+    options.baselineRing = ProcessInfo.processInfo.environment["NETCOND_URING_BASELINE"] == "1"
+    let daemon = try Daemon(options: options, log: log)
+    try daemon.open(networks, home: home)
+    if networks.isEmpty { log.warning("no networks: \(home.networksFolder) has no .conf file") }
+    daemon.run {
+      log.notice("serving \(networks.count) networks in \(home.path)")
+      guard let readyFd else { return }
+      _ = write(readyFd, "ready\n", 6)
+      close(readyFd)
+    }
+    log.notice("ended")
+  }
+
+  /// Each intercepted socket takes one descriptor here, so as many as the system grants.
+  private func raiseDescriptorLimit(_ log: Logger) {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    log.info("descriptors: \(limit.rlim_cur)")
+  }
+}
+
+extension Logger.Level: @retroactive ExpressibleByArgument {}

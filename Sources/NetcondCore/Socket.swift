@@ -1,0 +1,86 @@
+internal import DequeModule
+internal import Glibc
+internal import LwipGlue
+internal import NetcondRPC
+internal import Slab
+
+/// What an intercepted socket is, and who may change it.
+enum SocketState {
+  /// Made by socket(): may be bound, connected or made to listen. The app's end is not writable.
+  case new
+  /// connect() was called: the daemon borrows the app's end until the outcome is known.
+  case connecting
+  /// Bytes flow between the pair and the stack's connection.
+  case connected
+  /// Accepted connections go out on the pair.
+  case listening
+  /// Over. The descriptor is closed when the last operation on it has completed.
+  case closing
+}
+
+/// Operations of the ring that a socket may have under way.
+struct SocketOperations: OptionSet {
+  let rawValue: UInt8
+  static let receive = SocketOperations(rawValue: 1)
+  static let send = SocketOperations(rawValue: 2)
+  /// Waits for the last app end to close.
+  static let hangUp = SocketOperations(rawValue: 4)
+  /// Waits for room for an accept record.
+  static let writable = SocketOperations(rawValue: 8)
+}
+
+/// An accepted connection on its way to the app.
+struct PendingAccept {
+  let appEnd: Int32
+  let record: nc_accept_record
+}
+
+/// One intercepted socket. Lives from the RPC that makes it (or from an accept) until the last app end has closed and
+/// all its operations have completed; what its connection still has to deliver then goes on inside the stack.
+struct Socket: ~Copyable {
+  let id: UInt64
+  let network: Int
+  /// AF_INET or AF_INET6, as the app asked.
+  let family: Int32
+  /// The daemon's end.
+  let fd: Int32
+  /// SO_COOKIE of the app's end, by which RPCs name the socket; 0 for accepted ones until an RPC asks.
+  let cookie: UInt64
+  var state = SocketState.new
+  var operations: SocketOperations = []
+  var fillerBytes = 0
+  var local: Endpoint?
+  var remote: Endpoint?
+  /// The port is entered in the network's table.
+  var boundPort: UInt16?
+  var connection: SlabKey?
+  var listener: SlabKey?
+  /// The app's end, while a connect is pending; else -1.
+  var borrowedEnd: Int32 = -1
+  var options = SocketOptions()
+  var backlog = 0
+  var acceptQueue: Deque<PendingAccept> = []
+  /// Received from the app and not yet taken by the stack: buffer, and the range in it.
+  var pending: (buffer: Int, offset: Int, count: Int)?
+  /// Where the message of the send under way lives.
+  var sendSlot: Int?
+  /// The app writes no more: FIN was sent, or will be behind what is pending.
+  var appEnded = false
+  /// The peer's FIN came; the pair is shut down towards the app when all bytes are delivered.
+  var peerEnded = false
+  var peerEndDelivered = false
+  /// The connection is over; the pair closes when all bytes are delivered.
+  var connectionLost = false
+  /// The app reads no more (SHUT_RD): what arrives is dropped, as Linux does.
+  var discards = false
+  /// The daemon ends: bytes already written by the app still go out, then FIN.
+  var drains = false
+
+  init(id: UInt64, network: Int, family: Int32, fd: Int32, cookie: UInt64) {
+    self.id = id
+    self.network = network
+    self.family = family
+    self.fd = fd
+    self.cookie = cookie
+  }
+}

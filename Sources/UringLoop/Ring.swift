@@ -1,0 +1,196 @@
+public import CUring
+
+/// One io_uring: operations are prepared, submitted together, and their completions taken together.
+///
+/// Theory of operation: `prepare…` calls fill submission entries; nothing reaches the kernel until `submit…`, which the
+/// program's loop calls once per turn, so that a turn costs one system call whatever it did. Should the submission
+/// queue fill up within a turn, it is flushed and goes on. All calls are from one thread (IORING_SETUP_SINGLE_ISSUER).
+/// Memory named in a prepared operation must stay valid until its completion.
+public final class Ring {
+  private let ring: UnsafeMutablePointer<io_uring>
+  private let completions: UnsafeMutablePointer<io_uring_cqe>
+  private static let completionBatch: UInt32 = 256
+  public let capabilities: Capabilities
+  /// How many times `submit…` entered the kernel.
+  public private(set) var enterCount: UInt64 = 0
+  /// How many completions were taken.
+  public private(set) var completionCount: UInt64 = 0
+
+  /// Sets up a ring.
+  /// - Parameters:
+  ///   - entries: submission queue entries, a power of two; the completion queue has eight times as many.
+  ///   - limit: see `Capabilities.Limit`.
+  /// - Throws: `RingError`, with the likely cause and its cure.
+  public init(entries: UInt32 = 1024, limit: Capabilities.Limit = .newest) throws(RingError) {
+    ring = .allocate(capacity: 1)
+    ring.initialize(to: io_uring())
+    completions = .allocate(capacity: Int(Self.completionBatch))
+    var capabilities = Capabilities()
+    var parameters = io_uring_params()
+    parameters.cq_entries = entries * 8
+    parameters.flags = UInt32(IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP)
+    let deferred = UInt32(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)
+    var attempt = parameters
+    attempt.flags |= deferred
+    var status = io_uring_queue_init_params(entries, ring, &attempt)
+    if status == 0 {
+      capabilities.deferTaskrun = true
+    } else if status == -EINVAL {
+      status = io_uring_queue_init_params(entries, ring, &parameters)
+    }
+    if status != 0 {
+      ring.deallocate()
+      completions.deallocate()
+      throw RingError("io_uring cannot be set up", code: -status)
+    }
+    if limit == .newest, let probe = io_uring_get_probe_ring(ring) {
+      capabilities.readMultishot = io_uring_opcode_supported(probe, Int32(NC_IORING_OP_READ_MULTISHOT)) != 0
+      io_uring_free_probe(probe)
+    }
+    self.capabilities = capabilities
+  }
+
+  deinit {
+    io_uring_queue_exit(ring)
+    ring.deallocate()
+    completions.deallocate()
+  }
+
+  var raw: UnsafeMutablePointer<io_uring> { ring }
+
+  private func entry(_ token: Token) -> UnsafeMutablePointer<io_uring_sqe> {
+    var sqe = io_uring_get_sqe(ring)
+    while sqe == nil {  // the queue is full: hand it over and go on
+      _ = submit()
+      sqe = io_uring_get_sqe(ring)
+    }
+    return sqe.unsafelyUnwrapped
+  }
+
+  // MARK: Operations. Each completes with `token`.
+
+  /// recv(2) into a buffer the kernel takes from `pool`; 0 is end of file, ENOBUFS an empty pool.
+  public func prepareReceive(_ fd: Int32, from pool: BufferPool, maximumBytes: Int, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_recv(sqe, fd, nil, maximumBytes, 0)
+    finish(sqe, token, group: pool.group)
+  }
+
+  /// read(2) of whole frames into buffers of `pool`, again and again while buffers last; needs `readMultishot`.
+  public func prepareReadMultishot(_ fd: Int32, from pool: BufferPool, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_rw(Int32(NC_IORING_OP_READ_MULTISHOT), sqe, fd, nil, 0, UInt64(bitPattern: -1))
+    finish(sqe, token, group: pool.group)
+  }
+
+  /// One read(2) into a buffer of `pool`.
+  public func prepareRead(_ fd: Int32, from pool: BufferPool, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_read(sqe, fd, nil, UInt32(pool.bufferBytes), UInt64(bitPattern: -1))
+    finish(sqe, token, group: pool.group)
+  }
+
+  /// One read(2) into the caller's memory.
+  public func prepareRead(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_read(sqe, fd, buffer.baseAddress, UInt32(buffer.count), UInt64(bitPattern: -1))
+    finish(sqe, token)
+  }
+
+  /// writev(2) of `count` pieces; `vectors` must live until the completion.
+  public func prepareWrite(_ fd: Int32, _ vectors: UnsafePointer<iovec>, count: Int, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_writev(sqe, fd, vectors, UInt32(count), UInt64(bitPattern: -1))
+    finish(sqe, token)
+  }
+
+  /// sendmsg(2), waiting until at least a part could be sent; never SIGPIPE.
+  public func prepareSend(_ fd: Int32, _ message: UnsafePointer<msghdr>, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_sendmsg(sqe, fd, message, UInt32(MSG_NOSIGNAL))
+    finish(sqe, token)
+  }
+
+  /// recvmsg(2); descriptors that arrive are close-on-exec.
+  public func prepareReceive(_ fd: Int32, _ message: UnsafeMutablePointer<msghdr>, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_recvmsg(sqe, fd, message, UInt32(MSG_CMSG_CLOEXEC))
+    finish(sqe, token)
+  }
+
+  /// accept4(2) again and again (Linux 5.19); new descriptors are close-on-exec.
+  public func prepareAcceptMultishot(_ fd: Int32, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_multishot_accept(sqe, fd, nil, nil, Int32(SOCK_CLOEXEC.rawValue))
+    finish(sqe, token)
+  }
+
+  /// poll(2) once for `events` (and, as always, POLLERR and POLLHUP); completes with the events seen.
+  public func preparePoll(_ fd: Int32, events: Int16, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_poll_add(sqe, fd, UInt32(UInt16(bitPattern: events)))
+    finish(sqe, token)
+  }
+
+  /// Cancels the operation submitted with `target`; that one then completes with ECANCELED (or with what it had done).
+  public func prepareCancel(_ target: Token, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_cancel64(sqe, target.rawValue, 0)
+    finish(sqe, token)
+  }
+
+  /// Completes at once with 0.
+  public func prepareNop(token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_nop(sqe)
+    finish(sqe, token)
+  }
+
+  private func finish(_ sqe: UnsafeMutablePointer<io_uring_sqe>, _ token: Token, group: UInt16? = nil) {
+    if let group {
+      sqe.pointee.flags |= nc_sqe_flag_buffer_select()
+      sqe.pointee.buf_group = group
+    }
+    sqe.pointee.user_data = token.rawValue
+  }
+
+  // MARK: Submission and completion
+
+  /// Hands prepared operations to the kernel without waiting. EBUSY (completion queue over-full) is not an error: the
+  /// entries stay queued until the next turn.
+  @discardableResult public func submit() -> Int32 {
+    enterCount += 1
+    return capabilities.deferTaskrun ? io_uring_submit_and_get_events(ring) : io_uring_submit(ring)
+  }
+
+  /// Hands prepared operations to the kernel and waits until something completes or the time is over.
+  /// - Parameter nanoseconds: the longest wait; nil waits without end, 0 does not wait.
+  public func submitAndWait(nanoseconds: UInt64?) {
+    if nanoseconds == 0 || nc_cq_ready(ring) > 0 {
+      submit()
+      return
+    }
+    enterCount += 1
+    var first: UnsafeMutablePointer<io_uring_cqe>?
+    if let nanoseconds {
+      var time = __kernel_timespec(
+        tv_sec: Int64(nanoseconds / 1_000_000_000), tv_nsec: Int64(nanoseconds % 1_000_000_000))
+      _ = io_uring_submit_and_wait_timeout(ring, &first, 1, &time, nil)
+    } else {
+      _ = io_uring_submit_and_wait(ring, 1)
+    }
+  }
+
+  /// Runs `body` for each completion that has arrived, in order. Operations prepared by `body` are not yet submitted.
+  public func drain(_ body: (Completion) -> Void) {
+    while true {
+      let count = nc_take_completions(ring, completions, Self.completionBatch)
+      completionCount += UInt64(count)
+      for index in 0..<Int(count) {
+        let cqe = completions + index
+        body(Completion(token: Token(rawValue: cqe.pointee.user_data), result: cqe.pointee.res, flags: cqe.pointee.flags))
+      }
+      if count < Self.completionBatch { return }
+    }
+  }
+}

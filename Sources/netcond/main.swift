@@ -1,0 +1,3 @@
+import NetcondCore
+
+netcondMain()

@@ -1,0 +1,156 @@
+"""Makes socket calls as told on stdin, one request a line; answers `ok VALUES` or `error ERRNO-NAME` on stdout.
+
+Sockets have names chosen by the requester. Blocking calls block. Run natively or under the interposed library: the
+answers must be the same.
+"""
+import errno
+import hashlib
+import os
+import random
+import select
+import signal
+import socket
+import sys
+import time
+
+sockets = {}
+SHUTDOWN = {"rd": socket.SHUT_RD, "wr": socket.SHUT_WR, "rdwr": socket.SHUT_RDWR}
+
+
+def data(seed, count):
+    """`count` bytes that depend on `seed` only."""
+    return random.Random(int(seed)).randbytes(int(count))
+
+
+def receive(sock, limit):
+    """Up to `limit` bytes, less at end of file: (count, sha256)."""
+    digest, count = hashlib.sha256(), 0
+    while count < limit:
+        piece = sock.recv(min(262144, limit - count))
+        if not piece:
+            break
+        digest.update(piece)
+        count += len(piece)
+    return f"{count} {digest.hexdigest()}"
+
+
+def endpoint(address):
+    """`address port` of a socket address."""
+    return f"{address[0]} {address[1]}"
+
+
+def op_socket(name, family="4", kind="tcp"):
+    sockets[name] = socket.socket(
+        socket.AF_INET6 if family == "6" else socket.AF_INET,
+        socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM,
+    )
+
+
+def op_bind(name, address, port):
+    sockets[name].bind((address, int(port)))
+
+
+def op_reuse(name):
+    sockets[name].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+def op_listen(name, backlog="16"):
+    sockets[name].listen(int(backlog))
+
+
+def op_accept(name, new):
+    sockets[new], peer = sockets[name].accept()
+    return endpoint(peer)
+
+
+def op_connect(name, address, port):
+    sockets[name].connect((address, int(port)))
+
+
+def op_connectnow(name, address, port):
+    """Non-blocking connect, then poll for its outcome: SO_ERROR's name or OK."""
+    sockets[name].setblocking(False)
+    code = sockets[name].connect_ex((address, int(port)))
+    if code not in (0, errno.EINPROGRESS):
+        return errno.errorcode[code]
+    poller = select.poll()
+    poller.register(sockets[name], select.POLLOUT)
+    poller.poll(20000)
+    code = sockets[name].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    sockets[name].setblocking(True)
+    return errno.errorcode[code] if code else "OK"
+
+
+def op_send(name, seed, count):
+    payload = data(seed, count)
+    sockets[name].sendall(payload)
+    return hashlib.sha256(payload).hexdigest()
+
+
+def op_sendforever(name, seconds):
+    """Sends until an error; the time bound is a safety net."""
+    payload = bytes(65536)
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end:
+        sockets[name].sendall(payload)
+    return "sent until the bound"
+
+
+def op_recv(name, count):
+    return receive(sockets[name], int(count))
+
+
+def op_recvall(name):
+    return receive(sockets[name], 1 << 62)
+
+
+def op_shutdown(name, how):
+    sockets[name].shutdown(SHUTDOWN[how])
+
+
+def op_close(name):
+    sockets.pop(name).close()
+
+
+def op_local(name):
+    return endpoint(sockets[name].getsockname())
+
+
+def op_remote(name):
+    return endpoint(sockets[name].getpeername())
+
+
+def op_rawsocket():
+    """Whether socket() works now; the socket is closed again."""
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+
+
+def op_poll(name, milliseconds):
+    """The poll mask within a bound."""
+    poller = select.poll()
+    poller.register(sockets[name], select.POLLIN | select.POLLOUT)
+    found = poller.poll(int(milliseconds))
+    return str(found[0][1] if found else 0)
+
+
+def main():
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    print("hello", flush=True)
+    announced = False
+    while line := os.fsdecode(sys.stdin.buffer.readline()):
+        name, *arguments = line.split()
+        if name == "announce":
+            announced = True
+            print("ok", flush=True)
+            continue
+        if announced:
+            announced = False
+            print("begun", flush=True)
+        try:
+            answer = globals()["op_" + name](*arguments)
+            print("ok" if answer is None else f"ok {answer}", flush=True)
+        except OSError as error:
+            print(f"error {errno.errorcode.get(error.errno, error)}", flush=True)
+
+
+main()

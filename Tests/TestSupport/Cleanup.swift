@@ -1,0 +1,68 @@
+internal import Glibc
+internal import Synchronization
+
+/// What must not outlive this process: children, namespaces, folders. Owners register what they make and remove it
+/// themselves; what is left when the process exits, or when a signal ends it, is removed here.
+///
+/// Only what was registered is touched: processes by their id, namespaces and folders by their unique names.
+public enum Cleanup {
+  struct State {
+    var processes: Set<pid_t> = []
+    var namespaces: Set<String> = []
+    var folders: Set<String> = []
+    var isArmed = false
+  }
+  private static let state = Mutex(State())
+
+  static func add(process: pid_t) { update { $0.processes.insert(process) } }
+  static func remove(process: pid_t) { state.withLock { _ = $0.processes.remove(process) } }
+  static func add(namespace: String) { update { $0.namespaces.insert(namespace) } }
+  static func remove(namespace: String) { state.withLock { _ = $0.namespaces.remove(namespace) } }
+  static func add(folder: String) { update { $0.folders.insert(folder) } }
+  static func remove(folder: String) { state.withLock { _ = $0.folders.remove(folder) } }
+
+  private static func update(_ change: (inout State) -> Void) {
+    state.withLock {
+      change(&$0)
+      guard !$0.isArmed else { return }
+      $0.isArmed = true
+      atexit { Cleanup.removeAll() }
+    }
+  }
+
+  /// Kills and removes everything registered. Safe to call twice.
+  public static func removeAll() {
+    let left = state.withLock { state in
+      defer { state = State(isArmed: state.isArmed) }
+      return state
+    }
+    for process in left.processes {
+      kill(process, SIGKILL)
+      waitpid(process, nil, 0)
+    }
+    for namespace in left.namespaces { _ = try? run(Command("ip", ["netns", "del", namespace]), seconds: 10) }
+    for folder in left.folders { _ = try? run(Command("rm", ["-rf", folder]), seconds: 30) }
+  }
+
+  /// For programs (the test runner has its own ways): INT, TERM and HUP remove everything, then end the process with
+  /// 128 + the signal's number. To be called once, before any thread is started, so that all inherit the mask.
+  public static func onSignals() {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, signal) }
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    var thread = pthread_t()
+    pthread_create(
+      &thread, nil,
+      { _ in
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, signal) }
+        var signal: Int32 = 0
+        sigwait(&signals, &signal)
+        Cleanup.removeAll()
+        _exit(128 + signal)
+      }, nil)
+    pthread_detach(thread)
+  }
+}

@@ -1,0 +1,74 @@
+public import Glibc
+
+/// A running `netcond`. Whoever drops the last reference kills it.
+public final class DaemonProcess {
+  public let home: TemporaryHome
+  public let binaries: Binaries
+  public let process: ChildProcess
+  public var pid: pid_t { process.pid }
+
+  /// Starts a daemon and returns when it serves, that is, when it has written `ready` to its `--ready-fd`.
+  /// - Parameters:
+  ///   - arguments: options before HOME.
+  ///   - namespace: the network namespace it runs in; nil for this process's own.
+  ///   - readySeconds: the bound; IPv6 addresses take a second or two (duplicate address detection, RFC 4862).
+  /// - Throws: `SupportError` with its stderr when it ended or was not ready in time.
+  public init(
+    _ home: TemporaryHome, binaries: Binaries, arguments: [String] = [], environment: [String: String] = [:],
+    namespace: NetworkNamespace? = nil, cpu: Int? = nil, readySeconds: Double = 20
+  ) throws {
+    self.home = home
+    self.binaries = binaries
+    let readiness = try Pipe()
+    defer { close(readiness.read) }
+    var command = Command(binaries.daemon, ["--ready-fd", "9"] + arguments + [home.path])
+    command = command.with(environment: environment).pinned(to: cpu)
+    if let namespace { command = command.inside(namespace) }
+    do {
+      defer { close(readiness.write) }
+      process = try ChildProcess(command, passing: [9: readiness.write])
+    }
+    let word = try DaemonProcess.word(from: readiness.read, seconds: readySeconds)
+    guard word == "ready\n" else {
+      try? waitUntil("end", seconds: 2) { process.poll() != nil }
+      let state = process.status.map { "ended with \($0)" } ?? "runs"
+      process.kill()
+      throw SupportError("daemon not ready within \(readySeconds) s (said '\(word)', \(state)):\n\(process.standardError)")
+    }
+  }
+
+  /// Reads until end of file or the bound.
+  private static func word(from descriptor: Int32, seconds: Double) throws -> String {
+    let deadline = monotonicSeconds() + seconds
+    var bytes: [UInt8] = []
+    while true {
+      var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      let left = max(0, deadline - monotonicSeconds())
+      guard poll(&waiting, 1, Int32(left * 1000) + 1) > 0 else { return String(decoding: bytes, as: UTF8.self) }
+      var chunk = [UInt8](repeating: 0, count: 64)
+      let count = read(descriptor, &chunk, chunk.count)
+      guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+      bytes += chunk[..<count]
+    }
+  }
+
+  /// TERM (or another signal), then the exit status.
+  @discardableResult
+  public func stop(signal: Int32 = SIGTERM, seconds: Double = 10) throws -> ExitStatus {
+    process.send(signal: signal)
+    return try process.wait(seconds: seconds)
+  }
+
+  /// SIGKILL, reaped.
+  public func kill() { process.kill() }
+
+  public var standardError: String { process.standardError }
+  public var descriptorCount: Int { ProcessFacts.descriptorCount(pid) }
+  public func residentBytes() throws -> Int { try ProcessFacts.residentBytes(pid) }
+  public func cpuSeconds() throws -> Double { try ProcessFacts.cpuSeconds(pid) }
+
+  /// `command`, intercepted on one of this daemon's networks.
+  public func intercepted(_ command: Command, on network: NetworkConfiguration) -> Command {
+    command.intercepted(library: binaries.library, socketPath: home.socketPath(network))
+  }
+}

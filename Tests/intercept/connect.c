@@ -1,0 +1,188 @@
+// Scenarios of connect(): outcomes, names, interruptions, retries.
+#include "app.h"
+
+static void exchange(int from, int to) {
+  char text[6] = {0};
+  struct pollfd readable = {.fd = to, .events = POLLIN}; // `to` may be non-blocking
+  CHECK(write(from, "hello", 5) == 5 && poll(&readable, 1, -1) == 1);
+  CHECK(read(to, text, 5) == 5 && strcmp(text, "hello") == 0);
+}
+
+static void blocking(void) {
+  int server = listener(0), client = tcp(0);
+  errno = 77;
+  CHECK(connect_port(client, port_of_fd(server)) == 0 && errno == 77);
+  struct sockaddr_in peer, local;
+  socklen_t length = sizeof peer;
+  int accepted = accept(server, (struct sockaddr *)&peer, &length);
+  CHECK(accepted >= 0 && length == sizeof peer && errno == 77);
+  CHECK(getsockname(client, (struct sockaddr *)&local, &length) == 0 && memcmp(&peer, &local, sizeof peer) == 0);
+  CHECK(getpeername(client, (struct sockaddr *)&peer, &length) == 0 && ntohs(peer.sin_port) == port_of_fd(server));
+  exchange(client, accepted);
+  exchange(accepted, client);
+  FAILS(connect_port(client, port_of_fd(server)), EISCONN);
+  FAILS(connect_port(accepted, port_of_fd(server)), EISCONN);
+  CHECK(shutdown(client, SHUT_WR) == 0 && read(accepted, &peer, 1) == 0);
+}
+
+static void nonblocking_success(void) {
+  int client = tcp(SOCK_NONBLOCK);
+  CHECK((fcntl(client, F_GETFL) & O_NONBLOCK) != 0 && (fcntl(client, F_GETFD) & FD_CLOEXEC) == 0);
+  struct pollfd writable = {.fd = client, .events = POLLIN | POLLOUT};
+  FAILS(connect_port(client, 82), EINPROGRESS);
+  CHECK(poll(&writable, 1, 0) == 0);
+  FAILS(connect_port(client, 82), EALREADY);
+  struct sockaddr_in peer;
+  socklen_t length = sizeof peer;
+  FAILS(getpeername(client, (struct sockaddr *)&peer, &length), ENOTCONN);
+  command("complete");
+  CHECK(poll(&writable, 1, -1) == 1 && writable.revents == POLLOUT);
+  CHECK(option_of(client, SOL_SOCKET, SO_ERROR) == 0);
+  CHECK(connect_port(client, 82) == 0);
+  FAILS(connect_port(client, 82), EISCONN);
+  CHECK(getpeername(client, (struct sockaddr *)&peer, &length) == 0 && ntohs(peer.sin_port) == 82);
+  exchange(client, client);
+}
+
+static void nonblocking_refused(void) {
+  int client = tcp(SOCK_NONBLOCK | SOCK_CLOEXEC);
+  CHECK((fcntl(client, F_GETFD) & FD_CLOEXEC) != 0);
+  FAILS(connect_port(client, 82), EINPROGRESS);
+  command("refuse");
+  struct pollfd all = {.fd = client, .events = POLLIN | POLLOUT | POLLRDHUP};
+  CHECK(poll(&all, 1, -1) == 1 && all.revents == (POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP));
+  CHECK(option_of(client, SOL_SOCKET, SO_ERROR) == ECONNREFUSED);
+  CHECK(option_of(client, SOL_SOCKET, SO_ERROR) == 0);
+  FAILS(connect_port(client, 1), ECONNABORTED);
+  FAILS(connect_port(client, 82), EINPROGRESS);
+  CHECK((fcntl(client, F_GETFL) & O_NONBLOCK) != 0 && (fcntl(client, F_GETFD) & FD_CLOEXEC) != 0);
+  command("complete");
+  CHECK(poll(&all, 1, -1) == 1 && all.revents == POLLOUT);
+}
+
+static void blocking_refused(void) {
+  int client = tcp(0);
+  FAILS(connect_port(client, 1), ECONNREFUSED);
+  CHECK(option_of(client, SOL_SOCKET, SO_ERROR) == 0);
+  int server = listener(0);
+  CHECK(connect_port(client, port_of_fd(server)) == 0);
+  FAILS(connect_port(tcp(0), 83), ENETUNREACH);
+}
+
+static volatile sig_atomic_t done;
+static pthread_t main_thread;
+static int handled;
+
+static void on_signal(int number) {
+  (void)number;
+  handled++;
+}
+
+// Signals until the interrupted call has returned: whenever it blocks, one is sure to come.
+static void *pester(void *unused) {
+  struct timespec pause = {.tv_nsec = 1000000};
+  while (!done) {
+    pthread_kill(main_thread, SIGUSR1);
+    nanosleep(&pause, NULL);
+  }
+  return unused;
+}
+
+static void *pester_then_complete(void *control) {
+  struct timespec pause = {.tv_nsec = 1000000};
+  for (int count = 0; count < 50; count++) {
+    pthread_kill(main_thread, SIGUSR1);
+    nanosleep(&pause, NULL);
+  }
+  command_on(*(int *)control, "complete");
+  return NULL;
+}
+
+static void interrupted(void) {
+  struct sigaction action = {.sa_handler = on_signal};
+  sigaction(SIGUSR1, &action, NULL);
+  main_thread = pthread_self();
+  int client = tcp(0);
+  pthread_t thread;
+  CHECK(pthread_create(&thread, NULL, pester, NULL) == 0);
+  int result = connect_port(client, 82), error = errno;
+  done = 1;
+  pthread_join(thread, NULL);
+  CHECK(result == -1 && error == EINTR && handled > 0);
+  command("complete"); // the attempt went on
+  struct pollfd writable = {.fd = client, .events = POLLOUT};
+  CHECK(poll(&writable, 1, -1) == 1 && writable.revents == POLLOUT);
+  CHECK(connect_port(client, 82) == 0);
+  FAILS(connect_port(client, 82), EISCONN);
+}
+
+static void restarted(void) {
+  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+  sigaction(SIGUSR1, &action, NULL);
+  main_thread = pthread_self();
+  int client = tcp(0), control = control_open();
+  // Begun before the thread runs, so that it cannot complete an attempt that is still to come.
+  fcntl(client, F_SETFL, O_RDWR | O_NONBLOCK);
+  FAILS(connect_port(client, 82), EINPROGRESS);
+  fcntl(client, F_SETFL, O_RDWR);
+  pthread_t thread;
+  CHECK(pthread_create(&thread, NULL, pester_then_complete, &control) == 0);
+  CHECK(connect_port(client, 82) == 0 && handled > 0);
+  pthread_join(thread, NULL);
+}
+
+static void send_timeout(void) {
+  int client = tcp(0);
+  struct timeval soon = {.tv_usec = 20000};
+  CHECK(setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof soon) == 0);
+  FAILS(connect_port(client, 82), EINPROGRESS);
+  FAILS(connect_port(client, 82), EALREADY);
+}
+
+static void ipv6(void) {
+  int server = socket(AF_INET6, SOCK_STREAM, 0), client = socket(AF_INET6, SOCK_STREAM, 0);
+  struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT}, peer;
+  socklen_t length = sizeof address;
+  CHECK(bind(server, (struct sockaddr *)&address, length) == 0 && listen(server, 4) == 0);
+  CHECK(getsockname(server, (struct sockaddr *)&address, &length) == 0 && address.sin6_port != 0);
+  CHECK(connect(client, (struct sockaddr *)&address, sizeof address) == 0);
+  CHECK(getpeername(client, (struct sockaddr *)&peer, &length) == 0 && length == sizeof peer);
+  CHECK(memcmp(&peer, &address, sizeof peer) == 0);
+  CHECK(accept(server, (struct sockaddr *)&peer, &length) >= 0);
+  command("offer 1"); // a peer with an IPv4 address, 10.0.0.9:1000
+  CHECK(accept(server, (struct sockaddr *)&peer, &length) >= 0);
+  struct in6_addr mapped;
+  inet_pton(AF_INET6, "::ffff:10.0.0.9", &mapped);
+  CHECK(memcmp(&peer.sin6_addr, &mapped, sizeof mapped) == 0 && peer.sin6_port == htons(1000));
+}
+
+static void shut_while_connecting(void) {
+  int client = tcp(SOCK_NONBLOCK);
+  FAILS(shutdown(client, SHUT_RDWR), ENOTCONN);
+  FAILS(connect_port(client, 82), EINPROGRESS);
+  CHECK(shutdown(client, SHUT_RDWR) == 0);
+  struct pollfd all = {.fd = client, .events = POLLIN};
+  CHECK(poll(&all, 1, -1) == 1 && (all.revents & POLLHUP) != 0);
+}
+
+static void fast_open(void) {
+  int server = listener(0), client = tcp(0);
+  struct sockaddr_in address = at_port(port_of_fd(server));
+  char text[4] = {0};
+  CHECK(sendto(client, "abc", 3, MSG_FASTOPEN, (struct sockaddr *)&address, sizeof address) == 3);
+  CHECK(read(accept(server, NULL, NULL), text, 3) == 3 && strcmp(text, "abc") == 0);
+}
+
+const struct scenario connect_scenarios[] = {
+  {"connect-blocking", blocking},
+  {"connect-nonblocking-success", nonblocking_success},
+  {"connect-nonblocking-refused", nonblocking_refused},
+  {"connect-blocking-refused-then-again", blocking_refused},
+  {"connect-interrupted", interrupted},
+  {"connect-restarted", restarted},
+  {"connect-send-timeout", send_timeout},
+  {"connect-ipv6", ipv6},
+  {"connect-shutdown", shut_while_connecting},
+  {"connect-fast-open", fast_open},
+  {NULL, NULL},
+};
