@@ -14,6 +14,22 @@
 #define NC_CONTROL_DESCRIPTORS 8
 static inline size_t nc_control_bytes(void) { return CMSG_SPACE(NC_CONTROL_DESCRIPTORS * sizeof(int)); }
 
+/// Describes a message of `count` pieces at `vectors`, with `control_bytes` bytes of room for control data (or NULL, 0).
+/// Here rather than in Swift, because several modules declare struct msghdr and the importer picks either.
+static inline void nc_message_prepare(
+    struct msghdr *message, struct iovec *vectors, size_t count, void *control, size_t control_bytes) {
+  memset(message, 0, sizeof *message);
+  message->msg_iov = vectors;
+  message->msg_iovlen = count;
+  message->msg_control = control;
+  message->msg_controllen = control_bytes;
+}
+
+/// Whether a received message, or its control data, did not fit.
+static inline int nc_message_is_truncated(const struct msghdr *message) {
+  return (message->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+}
+
 /// Sends `bytes` bytes at `data` in one message, with descriptor `passed` unless it is -1; never waits, never raises
 /// SIGPIPE. 0, or a negated errno (EMSGSIZE where only a part could be sent).
 static inline int nc_send_with_fd(int fd, const void *data, size_t bytes, int passed) {

@@ -22,7 +22,6 @@ struct Client: ~Copyable {
     vector = .allocate(capacity: 1)
     request = .allocate(byteCount: MemoryLayout<nc_request>.size, alignment: 16)
     control = .allocate(byteCount: nc_control_bytes(), alignment: 16)
-    message.initialize(to: msghdr())
     vector.initialize(to: iovec(iov_base: request, iov_len: MemoryLayout<nc_request>.size))
   }
 
@@ -35,20 +34,13 @@ struct Client: ~Copyable {
   }
 
   /// Makes the message ready for another receive.
-  func reset() {
-    message.pointee.msg_iov = vector
-    message.pointee.msg_iovlen = 1
-    message.pointee.msg_control = control
-    message.pointee.msg_controllen = nc_control_bytes()
-    message.pointee.msg_flags = 0
-  }
+  func reset() { nc_message_prepare(message, vector, 1, control, nc_control_bytes()) }
 
   /// The request that was received, and the descriptors that came with it. Takes the descriptors out: the caller owns them.
   func take() -> (request: nc_request, descriptors: [Int32], isTruncated: Bool) {
     var descriptors = [Int32](repeating: -1, count: Int(NC_CONTROL_DESCRIPTORS))
     let count = nc_take_descriptors(message, &descriptors, Int32(descriptors.count))
-    let flags = Int32(message.pointee.msg_flags)
-    let isTruncated = flags & (Int32(MSG_TRUNC) | Int32(MSG_CTRUNC)) != 0
+    let isTruncated = nc_message_is_truncated(message) != 0
     return (request.load(as: nc_request.self), Array(descriptors.prefix(Int(count))), isTruncated)
   }
 }

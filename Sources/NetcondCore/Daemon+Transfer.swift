@@ -143,7 +143,7 @@ extension Daemon {
     let slot = socket.pointee.sendSlot ?? sendSlots.take()
     socket.pointee.sendSlot = slot
     let (count, _) = stack.gather(connection, into: sendSlots[slot].vectors)
-    sendSlots.setVectorCount(count, of: slot)
+    sendSlots.prepare(slot, count: count)
     socket.pointee.operations.insert(.send)
     ring.prepareSend(socket.pointee.fd, sendSlots[slot].message, token: socketToken(key, Operation.send))
   }

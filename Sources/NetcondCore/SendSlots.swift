@@ -1,3 +1,4 @@
+internal import CSocket
 internal import Glibc
 
 /// Messages for sends under way: an idle socket holds none.
@@ -18,15 +19,16 @@ struct SendSlots {
     let message = UnsafeMutablePointer<msghdr>.allocate(capacity: 1)
     let vectors = UnsafeMutableBufferPointer<iovec>.allocate(capacity: Self.vectorCount)
     vectors.initialize(repeating: iovec())
-    message.initialize(to: msghdr())
-    message.pointee.msg_iov = vectors.baseAddress
     slots.append(Slot(message: message, vectors: vectors))
     return slots.count - 1
   }
 
   mutating func give(back index: Int) { free.append(index) }
 
-  func setVectorCount(_ count: Int, of index: Int) { slots[index].message.pointee.msg_iovlen = count }
+  /// Makes the slot's message one of its first `count` vectors.
+  func prepare(_ index: Int, count: Int) {
+    nc_message_prepare(slots[index].message, slots[index].vectors.baseAddress, count, nil, 0)
+  }
 
   subscript(index: Int) -> Slot { slots[index] }
 }
