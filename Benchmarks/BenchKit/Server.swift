@@ -139,13 +139,16 @@ public final class Server {
   }
 }
 
-/// One line of the server's log.
-struct ServedTransfer: Codable, Sendable {
-  let scenario: String
-  let bytes: UInt64
-  let isIntact: Bool
-  let digest: String
-  let error: String?
+/// One line of the server's log: what a finished transfer was, as the server saw it.
+public struct ServedTransfer: Codable, Sendable {
+  public let scenario: String
+  /// Bytes received, or sent for `source`.
+  public let bytes: UInt64
+  /// Whether each byte was the pattern's and no call failed.
+  public let isIntact: Bool
+  /// `StreamDigest`, 0 when not asked for.
+  public let digest: String
+  public let error: String?
 
   init(_ header: RequestHeader, _ report: Report, error: String?) {
     scenario = "\(header.scenario)"

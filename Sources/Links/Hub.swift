@@ -42,7 +42,9 @@ public final class Hub {
     return true
   }
 
-  fileprivate func deliver() -> Bool {
+  fileprivate var isPending: Bool { !queue.isEmpty }
+
+  fileprivate func deliver() {
     var budget = Self.pollBudget
     while budget > 0, let (port, frame) = queue.popFirst() {
       budget -= 1
@@ -53,7 +55,6 @@ public final class Hub {
       refusedSomeone = false
       for port in ports { port.becomeReady() }
     }
-    return !queue.isEmpty
   }
 
   private func forward(_ frame: Frame, from origin: Int) {
@@ -101,7 +102,8 @@ public final class HubPort: Link {
   }
 
   /// Any port's poll moves the whole hub: the first of a turn does the work, the others find the queue empty.
-  public func poll() -> Bool { hub.deliver() }
+  public func poll() { hub.deliver() }
+  public var isPending: Bool { hub.isPending }
 
   public func stop() {
     facts.isUp = false

@@ -121,8 +121,10 @@ public protocol Link: AnyObject {
   func complete(operation: UInt8, detail: UInt32, _ completion: Completion)
   /// The deadline has passed.
   func expire(now: UInt64)
-  /// Does what is waiting inside the link; true while more is left.
-  func poll() -> Bool
+  /// Does what is waiting inside the link, up to a bounded amount.
+  func poll()
+  /// Something waits for `poll` now: the loop must not sleep.
+  var isPending: Bool { get }
   /// Sends nothing more and cancels what is under way; completions may still arrive.
   func stop()
 }
@@ -130,6 +132,7 @@ public protocol Link: AnyObject {
 extension Link {
   public var deadline: UInt64? { nil }
   public func expire(now: UInt64) {}
-  public func poll() -> Bool { false }
+  public func poll() {}
+  public var isPending: Bool { false }
   public func complete(operation: UInt8, detail: UInt32, _ completion: Completion) {}
 }

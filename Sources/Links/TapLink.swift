@@ -141,9 +141,8 @@ public final class TapLink: Link, FrameSource {
     delegate?.linkChanged(self)
   }
 
-  public func poll() -> Bool {
+  public func poll() {
     if readsWanted > 0, facts.isUp, let context, !context.receivePool.isExhausted { armReads() }
-    return false
   }
 
   public func stop() {

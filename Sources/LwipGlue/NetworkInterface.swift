@@ -45,8 +45,6 @@ public final class NetworkInterface: FrameSource {
   let stack: Stack
   let frames: FramePool
   weak var transmitter: (any FrameTransmitter)?
-  /// What the frame that is being processed was addressed to is looped back, not off the wire.
-  var isLooping = false
   private var gatewayV4 = ip4_addr_t()
   private var gatewayV6 = ip6_addr_t()
   private var hopV4 = ip4_addr_t()
@@ -259,10 +257,11 @@ public final class NetworkInterface: FrameSource {
     return false
   }
 
-  /// Delivers what was sent to the interface's own addresses; true while something was waiting.
-  func pollLoopback() -> Bool {
+  /// Delivers what was sent to the interface's own addresses.
+  func pollLoopback() {
+    guard nc_netif_has_loopback(netif) else { return }
     nc_netif_set_checksum_check(netif, false)  // never left this process
-    return nc_netif_poll(netif)
+    netif_poll(netif)
   }
 
   public func frameReleased(_ frame: Frame) {

@@ -142,12 +142,13 @@ public final class Stack {
     resumeStalledSenders()
   }
 
-  /// Delivers what interfaces sent to their own addresses; true while something was waiting.
-  public func pollLoopback() -> Bool {
-    var busy = false
-    for interface in interfaces where interface.pollLoopback() { busy = true }
-    return busy
+  /// Delivers what interfaces sent to their own addresses.
+  public func pollLoopback() {
+    for interface in interfaces { interface.pollLoopback() }
   }
+
+  /// Whether something waits for `pollLoopback`.
+  public var hasLoopback: Bool { interfaces.contains { nc_netif_has_loopback($0.netif) } }
 
   // MARK: Events
 

@@ -29,8 +29,8 @@ extension Daemon {
       socket.pointee.operations.remove(.send)
       completeSend(key, socket, completion.result)
     case Operation.hangUp:
-      socket.pointee.operations.remove(.hangUp)
-      if completion.result > 0, socket.pointee.state != .closing { appClosed(key, socket) }
+      if !completion.more { socket.pointee.operations.remove(.hangUp) }
+      completeHangUp(key, socket, completion)
     case Operation.writable:
       socket.pointee.operations.remove(.writable)
       if socket.pointee.state == .listening { sendAcceptRecords(key, socket) }
@@ -103,7 +103,16 @@ extension Daemon {
   func armHangUp(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     guard !socket.pointee.operations.contains(.hangUp) else { return }
     socket.pointee.operations.insert(.hangUp)
-    ring.preparePoll(socket.pointee.fd, events: 0, token: socketToken(key, Operation.hangUp))
+    ring.preparePollMultishot(socket.pointee.fd, events: 0, token: socketToken(key, Operation.hangUp))
+  }
+
+  private func completeHangUp(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ completion: Completion) {
+    guard socket.pointee.state != .closing, completion.result > 0 else { return }
+    if completion.result & Int32(POLLHUP) != 0 {
+      appClosed(key, socket)
+    } else if !completion.more {
+      armHangUp(key, socket)
+    }
   }
 
   /// No process has the app's end any more.

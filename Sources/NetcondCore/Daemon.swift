@@ -169,29 +169,34 @@ public final class Daemon {
     stack.setTime(nanoseconds: now)
     ring.drain { dispatch($0) }
     takeEvents()
-    var isBusy = false
-    for _ in 0..<8 {  // what the hub delivers causes answers on the hub: a few rounds save turns
-      isBusy = pollLinks()
-      takeEvents()
-      if !isBusy { break }
-    }
     stack.runTimers()
     takeEvents()
+    repeatPolls()
     framePool.replenish()
     sendPool.replenish()
     resumeStarved()
     if drainDeadline != nil, isDrained { return true }
-    ring.submitAndWait(nanoseconds: isBusy || stack.hasEvents ? 0 : waitNanoseconds)
+    ring.submitAndWait(nanoseconds: isPending ? 0 : waitNanoseconds)
     return false
   }
 
-  private func pollLinks() -> Bool {
-    var isBusy = false
+  /// Delivers what waits inside the process. It causes answers that wait in turn: a few rounds save turns.
+  private func repeatPolls() {
     for network in networks {
       if let deadline = network.link.deadline, deadline <= now { network.link.expire(now: now) }
-      if network.link.poll() { isBusy = true }
     }
-    return stack.pollLoopback() || isBusy
+    var rounds = 8
+    repeat {
+      for network in networks { network.link.poll() }
+      stack.pollLoopback()
+      takeEvents()
+      rounds -= 1
+    } while isPending && rounds > 0
+  }
+
+  /// Whether there is work that no completion will announce.
+  private var isPending: Bool {
+    stack.hasEvents || stack.hasLoopback || networks.contains { $0.link.isPending }
   }
 
   private var waitNanoseconds: UInt64? {

@@ -132,6 +132,15 @@ public final class Ring {
     finish(sqe, token)
   }
 
+  /// poll(2) for `events` again and again, once for each change (Linux 5.13): the operation ends with a completion
+  /// without `more`. The ring adds POLLRDHUP to what a poll waits for, so a single poll could not wait for POLLHUP alone
+  /// where the other end has shut down one way.
+  public func preparePollMultishot(_ fd: Int32, events: Int16, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_poll_multishot(sqe, fd, UInt32(UInt16(bitPattern: events)))
+    finish(sqe, token)
+  }
+
   /// Cancels the operation submitted with `target`; that one then completes with ECANCELED (or with what it had done).
   public func prepareCancel(_ target: Token, token: Token) {
     let sqe = entry(token)

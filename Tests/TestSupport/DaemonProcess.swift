@@ -19,37 +19,10 @@ public final class DaemonProcess {
   ) throws {
     self.home = home
     self.binaries = binaries
-    let readiness = try Pipe()
-    defer { close(readiness.read) }
-    var command = Command(binaries.daemon, ["--ready-fd", "9"] + arguments + [home.path])
+    var command = Command(binaries.daemon, ["--ready-fd", String(ReadyProcess.descriptor)] + arguments + [home.path])
     command = command.with(environment: environment).pinned(to: cpu)
     if let namespace { command = command.inside(namespace) }
-    do {
-      defer { close(readiness.write) }
-      process = try ChildProcess(command, passing: [9: readiness.write])
-    }
-    let word = try DaemonProcess.word(from: readiness.read, seconds: readySeconds)
-    guard word == "ready\n" else {
-      try? waitUntil("end", seconds: 2) { process.poll() != nil }
-      let state = process.status.map { "ended with \($0)" } ?? "runs"
-      process.kill()
-      throw SupportError("daemon not ready within \(readySeconds) s (said '\(word)', \(state)):\n\(process.standardError)")
-    }
-  }
-
-  /// Reads until end of file or the bound.
-  private static func word(from descriptor: Int32, seconds: Double) throws -> String {
-    let deadline = monotonicSeconds() + seconds
-    var bytes: [UInt8] = []
-    while true {
-      var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-      let left = max(0, deadline - monotonicSeconds())
-      guard poll(&waiting, 1, Int32(left * 1000) + 1) > 0 else { return String(decoding: bytes, as: UTF8.self) }
-      var chunk = [UInt8](repeating: 0, count: 64)
-      let count = read(descriptor, &chunk, chunk.count)
-      guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
-      bytes += chunk[..<count]
-    }
+    process = try ReadyProcess(command, seconds: readySeconds).process
   }
 
   /// TERM (or another signal), then the exit status.

@@ -35,3 +35,25 @@ public enum ProcessFacts {
     return text[text.index(after: end)...].split(whereSeparator: { $0 == " " || $0 == "\n" })
   }
 }
+
+/// CPUs: which this process may use, and where others run.
+public enum Processors {
+  /// The numbers this process may run on, ascending: Cpus_allowed_list of /proc/self/status, as `0-1,4`.
+  public static func allowed() throws -> [Int] {
+    let status = try readFile("/proc/self/status")
+    guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix("Cpus_allowed_list:") }) else {
+      throw SupportError("/proc/self/status has no Cpus_allowed_list")
+    }
+    let list = line.drop { $0 != "\t" && $0 != " " }.drop { $0 == "\t" || $0 == " " }
+    return list.split(separator: ",").flatMap { range -> [Int] in
+      let ends = range.split(separator: "-").compactMap { Int($0) }
+      guard let first = ends.first, let last = ends.last else { return [] }
+      return Array(first...last)
+    }
+  }
+
+  /// Moves a running process, with all its threads, to one CPU (taskset(1)).
+  public static func pin(_ pid: pid_t, to cpu: Int) throws {
+    try run(Command("taskset", ["-a", "-c", "-p", String(cpu), String(pid)]), seconds: 10).checked()
+  }
+}

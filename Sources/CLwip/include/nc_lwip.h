@@ -161,17 +161,8 @@ static inline void nc_netif_set_mtu6(struct netif *netif, u16_t mtu) {
 #endif
 }
 
-/// Sends what the netif looped back to itself into the stack; true while something was waiting.
-static inline bool nc_netif_poll(struct netif *netif) {
-#if ENABLE_LOOPBACK
-  if (netif->loop_first == NULL) return false;
-  netif_poll(netif);
-  return true;
-#else
-  (void)netif;
-  return false;
-#endif
-}
+/// Whether packets that the netif sent to itself wait for netif_poll().
+static inline bool nc_netif_has_loopback(const struct netif *netif) { return netif->loop_first != NULL; }
 
 /// Builds an address of either family from bytes in network order (4 or 16 of them). `zone` is a netif index or 0.
 static inline ip_addr_t nc_ip_from_bytes(const u8_t *bytes, bool is_v6, u8_t zone) {
