@@ -82,6 +82,7 @@ public final class HubPort: Link {
   public private(set) var facts: LinkFacts
   public private(set) var counters = LinkCounters()
   public var name: String { "hub:\(hub.name)" }
+  public var keepsFrames: Bool { true }
 
   fileprivate init(hub: Hub, number: Int, mtu: Int) {
     self.hub = hub

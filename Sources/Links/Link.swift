@@ -117,6 +117,8 @@ public protocol Link: AnyObject {
   /// Takes a frame to send (retaining it as long as it needs); false where the link is full: nothing was taken, and the
   /// delegate hears `linkReady` later.
   func transmit(_ frame: Frame) -> Bool
+  /// Frames are held for long after `transmit`: receivers read them in place.
+  var keepsFrames: Bool { get }
   /// One of the link's own operations completed.
   func complete(operation: UInt8, detail: UInt32, _ completion: Completion)
   /// The deadline has passed.
@@ -132,6 +134,7 @@ public protocol Link: AnyObject {
 extension Link {
   public var deadline: UInt64? { nil }
   public func expire(now: UInt64) {}
+  public var keepsFrames: Bool { false }
   public func poll() {}
   public var isPending: Bool { false }
   public func complete(operation: UInt8, detail: UInt32, _ completion: Completion) {}

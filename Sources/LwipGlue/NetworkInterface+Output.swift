@@ -34,33 +34,69 @@ extension NetworkInterface {
       counters.noMemory += 1
       return err_t(ERR_MEM.rawValue)
     }
+    if !transmitter.keepsFrames, refer(frame, to: p) {
+      pbuf_ref(p)
+      frame.context = UnsafeMutableRawPointer(p)
+      return send(frame, to: transmitter)
+    }
+    frame.release()  // of too many pieces (thousands of tiny writes in one segment), or not to be lent for long
+    guard let frame = frames.make(source: self), detach(frame, from: p) else {
+      counters.noMemory += 1
+      return err_t(ERR_MEM.rawValue)
+    }
+    return send(frame, to: transmitter)
+  }
+
+  /// Lists the packet's pieces in the frame; false where they are too many.
+  private func refer(_ frame: Frame, to p: UnsafeMutablePointer<pbuf>) -> Bool {
     var piece: UnsafeMutablePointer<pbuf>? = p
     while let current = piece {
       if current.pointee.len > 0 {
-        guard frame.append(current.pointee.payload, count: Int(current.pointee.len)) else {
-          return transmitFlattened(p, instead: frame, to: transmitter)
-        }
+        guard frame.append(current.pointee.payload, count: Int(current.pointee.len)) else { return false }
         stack.sendMemory?.retain(holding: current.pointee.payload)
       }
       piece = current.pointee.next
     }
-    pbuf_ref(p)
-    frame.context = UnsafeMutableRawPointer(p)
-    return send(frame, to: transmitter)
+    return true
   }
 
-  /// A packet of more pieces than a frame holds (thousands of tiny writes in one segment): copied into one.
-  private func transmitFlattened(
-    _ p: UnsafeMutablePointer<pbuf>, instead scattered: Frame, to transmitter: any FrameTransmitter
-  ) -> err_t {
-    scattered.release()
-    guard let copy = pbuf_clone(PBUF_RAW, PBUF_RAM, p), let frame = frames.make(source: self) else {
-      counters.noMemory += 1
-      return err_t(ERR_MEM.rawValue)
+  /// Makes the frame independent of the packet: lwIP sends a segment again only when nobody else refers to its pbufs, so
+  /// a link that keeps frames (a hub, whose receivers queue them) must not hold those. What lies in the apps' buffers
+  /// is still shared; headers and small pieces are copied. False, with the frame released, where memory is short.
+  private func detach(_ frame: Frame, from p: UnsafeMutablePointer<pbuf>) -> Bool {
+    var copiedBytes = 0
+    var pieceCount = 0
+    var piece: UnsafeMutablePointer<pbuf>? = p
+    while let current = piece {
+      if stack.sendMemory?.contains(current.pointee.payload) != true { copiedBytes += Int(current.pointee.len) }
+      pieceCount += 1
+      piece = current.pointee.next
     }
-    _ = frame.append(copy.pointee.payload, count: Int(copy.pointee.len))
+    let copiesAll = pieceCount > frame.capacity
+    guard let copy = pbuf_alloc(PBUF_RAW, copiesAll ? p.pointee.tot_len : UInt16(copiedBytes), PBUF_RAM) else {
+      frame.release()
+      return false
+    }
     frame.context = UnsafeMutableRawPointer(copy)
-    return send(frame, to: transmitter)
+    if copiesAll {
+      pbuf_copy(copy, p)
+      return frame.append(copy.pointee.payload, count: Int(copy.pointee.len))
+    }
+    var target = copy.pointee.payload!
+    piece = p
+    while let current = piece {
+      let (base, length) = (current.pointee.payload!, Int(current.pointee.len))
+      if stack.sendMemory?.contains(base) == true {
+        stack.sendMemory?.retain(holding: base)
+        _ = frame.append(base, count: length)
+      } else {
+        target.copyMemory(from: base, byteCount: length)
+        _ = frame.append(target, count: length)
+        target += length
+      }
+      piece = current.pointee.next
+    }
+    return true
   }
 
   private func send(_ frame: Frame, to transmitter: any FrameTransmitter) -> err_t {

@@ -6,6 +6,8 @@ internal import Glibc
 public protocol FrameTransmitter: AnyObject {
   /// Takes a frame (retaining it as long as needed); false where the link is full.
   func transmit(_ frame: Frame) -> Bool
+  /// Frames may be held for long after `transmit`: by a queue, or by other stacks that read them in place.
+  var keepsFrames: Bool { get }
 }
 
 /// What an interface did with packets, since it was made.

@@ -328,7 +328,7 @@ extension Stack {
     }
     // lwIP would send RST where the window is not full, taking that for unread data; whether there is any is the
     // owner's knowledge, who then calls abort.
-    nc_tcp_set_receive_window(pcb, nc_tcp_window_limit(pcb))
+    nc_tcp_forgive_unread(pcb)
     if connection.pointee.held.isEmpty {
       detach(pcb)
       _ = connections.remove(key)

@@ -6,6 +6,8 @@ public import Slab
 
 /// Memory outside lwIP that `Stack.write` refers to without copying.
 public protocol SendMemory: AnyObject {
+  /// Whether `address` lies in one of this memory's buffers.
+  func contains(_ address: UnsafeRawPointer) -> Bool
   /// Keeps the buffer that holds `address`, if it is one of this memory's; otherwise does nothing.
   func retain(holding address: UnsafeRawPointer)
   /// Gives back one `retain`.

@@ -296,6 +296,7 @@ struct DaemonCounters {
 private final class PoolMemory: SendMemory {
   private let pool: BufferPool
   init(_ pool: BufferPool) { self.pool = pool }
+  func contains(_ address: UnsafeRawPointer) -> Bool { pool.index(holding: address) != nil }
   func retain(holding address: UnsafeRawPointer) { if let index = pool.index(holding: address) { pool.retain(index) } }
   func release(holding address: UnsafeRawPointer) { if let index = pool.index(holding: address) { pool.release(index) } }
 }

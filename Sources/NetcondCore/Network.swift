@@ -85,4 +85,5 @@ final class Network: LinkDelegate, FrameTransmitter {
   }
 
   func transmit(_ frame: Frame) -> Bool { link.transmit(frame) }
+  var keepsFrames: Bool { link.keepsFrames }
 }

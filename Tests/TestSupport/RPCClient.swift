@@ -129,3 +129,38 @@ extension cmsghdr {
     cmsg_type = Int32(SCM_RIGHTS)
   }
 }
+
+extension RPCClient {
+  /// A request that is answered, or an error.
+  /// - Returns: the reply's status: 0 or an errno.
+  public func call(
+    _ operation: UInt32, passing descriptors: [Int32] = [], onDescriptor: ((Int32) -> Void)? = nil,
+    _ change: (inout nc_request) -> Void = { _ in }
+  ) throws -> Int32 {
+    let failure = send(RPCClient.request(operation, change), passing: descriptors)
+    guard failure == 0 else { throw SupportError.systemCall("sendmsg", "an RPC request", errno: failure) }
+    guard case .message(let bytes) = receive(seconds: 5, onDescriptor: onDescriptor),
+      let reply = RPCClient.reply(bytes)
+    else { throw SupportError("no reply to RPC request \(operation)") }
+    return reply.status
+  }
+
+  /// NC_OP_SOCKET for TCP over IPv4. Returns the app's end; the caller closes it.
+  public func openSocket() throws -> Int32 {
+    var socket: Int32 = -1
+    let status = try call(NC_OP_SOCKET.rawValue, onDescriptor: { socket = $0 }) {
+      $0.argument.0 = AF_INET
+      $0.argument.1 = Int32(SOCK_STREAM.rawValue)
+    }
+    guard status == 0, socket >= 0 else { throw SupportError("NC_OP_SOCKET: status \(status), descriptor \(socket)") }
+    return socket
+  }
+
+  /// NC_OP_BIND of a passed descriptor to port `port` of any IPv4 address. Returns the reply's status.
+  public func bind(_ descriptor: Int32, port: UInt16) throws -> Int32 {
+    try call(NC_OP_BIND.rawValue, passing: [descriptor]) {
+      $0.address.family = UInt16(AF_INET)
+      $0.address.port = port.bigEndian
+    }
+  }
+}

@@ -229,8 +229,13 @@ static inline u16_t nc_tcp_last_unsent_length(const struct tcp_pcb *pcb) {
 static inline u32_t nc_tcp_queue_limit(void) { return TCP_SND_QUEUELEN; }
 /// The most lwIP can announce on this connection (64 KiB where the peer does not scale).
 static inline u32_t nc_tcp_window_limit(const struct tcp_pcb *pcb) { return TCP_WND_MAX(pcb); }
+/// Sets how much is received, and announced, from here on; lwIP takes care not to move an announced edge back, so the
+/// edge goes along (before the peer has seen more than the SYN's 64 KiB).
 static inline void nc_tcp_set_receive_window(struct tcp_pcb *pcb, u32_t bytes) {
   pcb->rcv_wnd = pcb->rcv_ann_wnd = (tcpwnd_size_t)bytes;
+  pcb->rcv_ann_right_edge = pcb->rcv_nxt + bytes;
 }
+/// Makes lwIP take the receive window for fully open, as tcp_close() wants it.
+static inline void nc_tcp_forgive_unread(struct tcp_pcb *pcb) { pcb->rcv_wnd = TCP_WND_MAX(pcb); }
 
 #endif

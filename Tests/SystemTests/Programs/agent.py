@@ -67,15 +67,20 @@ def op_connect(name, address, port):
     sockets[name].connect((address, int(port)))
 
 
-def op_connectnow(name, address, port):
-    """Non-blocking connect, then poll for its outcome: SO_ERROR's name or OK."""
+def op_unblock(name):
+    sockets[name].setblocking(False)
+
+
+def op_connectnow(name, address, port, milliseconds="20000"):
+    """Non-blocking connect, then poll for its outcome: SO_ERROR's name, OK, or PENDING when the bound passed."""
     sockets[name].setblocking(False)
     code = sockets[name].connect_ex((address, int(port)))
     if code not in (0, errno.EINPROGRESS):
         return errno.errorcode[code]
     poller = select.poll()
     poller.register(sockets[name], select.POLLOUT)
-    poller.poll(20000)
+    if not poller.poll(int(milliseconds)):
+        return "PENDING"
     code = sockets[name].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     sockets[name].setblocking(True)
     return errno.errorcode[code] if code else "OK"
