@@ -35,7 +35,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
   ],
   targets: [
     .systemLibrary(name: "CUring", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
@@ -46,10 +45,10 @@ let package = Package(
     .target(name: "NetcondRPC"),
     .target(name: "Slab", swiftSettings: swift),
     .target(name: "Frames", swiftSettings: swift),
-    .target(name: "UringLoop", dependencies: ["CUring", .product(name: "SystemPackage", package: "swift-system")], swiftSettings: swift),
+    .target(name: "UringLoop", dependencies: ["CUring"], swiftSettings: swift),
     .target(
       name: "Links",
-      dependencies: ["CTun", "Frames", "UringLoop", .product(name: "DequeModule", package: "swift-collections"), .product(name: "SystemPackage", package: "swift-system")],
+      dependencies: ["CTun", "Frames", "UringLoop", .product(name: "DequeModule", package: "swift-collections")],
       swiftSettings: swift),
     .target(name: "LwipGlue", dependencies: ["CLwip", "Frames", "Slab", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
     .target(
@@ -59,10 +58,20 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
-        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: swift),
     .executableTarget(name: "netcond", dependencies: ["NetcondCore"], swiftSettings: swift),
+    // Tests/TestSupport is a library of the tests and of the benchmark: processes, namespaces, daemons on a stage.
+    .target(name: "TestSupport", dependencies: ["NetcondRPC"], path: "Tests/TestSupport", swiftSettings: swift),
+    .target(
+      name: "BenchKit",
+      dependencies: ["TestSupport", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      path: "Benchmarks/BenchKit", swiftSettings: swift),
+    .executableTarget(
+      name: "netcond-bench", dependencies: ["BenchKit"], path: "Benchmarks/NetcondBench", swiftSettings: swift),
+    .testTarget(
+      name: "SystemTests", dependencies: ["TestSupport", "BenchKit", "NetcondRPC"], path: "Tests/SystemTests",
+      exclude: ["Programs"], swiftSettings: swift),
     .target(
       name: "Intercept", exclude: ["intercept.map"], publicHeadersPath: ".",
       cSettings: [

@@ -1,5 +1,5 @@
 internal import ArgumentParser
-internal import Foundation
+internal import FoundationEssentials
 internal import Glibc
 
 /// `-d`: the daemon as a session of its own. Spawned, not forked: a forked Swift process may not go on safely; and so the

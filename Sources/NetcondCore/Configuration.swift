@@ -1,5 +1,4 @@
 public import Frames
-internal import Foundation
 public import LwipGlue
 
 /// A mistake in a network's file: where, what, and what to do.
@@ -97,6 +96,16 @@ public struct ConfigurationErrors: Error, CustomStringConvertible, Sendable, Equ
   public var description: String { errors.map(\.description).joined(separator: "\n") }
 }
 
+extension StringProtocol {
+  /// Without white space at both ends.
+  var trimmed: String {
+    guard let first = firstIndex(where: { !$0.isWhitespace }), let last = lastIndex(where: { !$0.isWhitespace }) else {
+      return ""
+    }
+    return String(self[first...last])
+  }
+}
+
 private struct Parser {
   var configuration: NetworkConfiguration
   var errors: [ConfigurationError] = []
@@ -109,13 +118,13 @@ private struct Parser {
   }
 
   mutating func read(line: String, number: Int) {
-    let content = line.prefix { $0 != "#" }.trimmingCharacters(in: .whitespacesAndNewlines)
+    let content = line.prefix { $0 != "#" }.trimmed
     if content.isEmpty { return }
     guard let equals = content.firstIndex(of: "=") else {
       return fail(number, "'\(content)' is not key=value", "write it as key=value, or begin the line with #")
     }
-    let key = content[..<equals].trimmingCharacters(in: .whitespaces)
-    let value = content[content.index(after: equals)...].trimmingCharacters(in: .whitespaces)
+    let key = content[..<equals].trimmed
+    let value = content[content.index(after: equals)...].trimmed
     if key != "address", key != "gateway", let first = seen[key] {
       return fail(number, "\(key) is given twice, first in line \(first)", "keep one of the two lines")
     }

@@ -1,5 +1,5 @@
 public import Frames
-internal import Foundation
+internal import FoundationEssentials
 internal import Glibc
 
 /// Why the home folder cannot be used, with what to do about it.
@@ -95,7 +95,7 @@ public struct Home: Sendable {
   /// - Throws: `HomeError` where another daemon that lives has it.
   public func claim() throws {
     if let text = try? String(contentsOfFile: pidFile, encoding: .utf8),
-      let pid = pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines)), pid != getpid(), kill(pid, 0) == 0 || errno == EPERM,
+      let pid = pid_t(text.trimmed), pid != getpid(), kill(pid, 0) == 0 || errno == EPERM,
       (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8))?.hasPrefix("netcond") == true
         || (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8))?.hasPrefix("zerotier") == true
     {

@@ -1,5 +1,5 @@
 public import ArgumentParser
-internal import Foundation
+internal import FoundationEssentials
 internal import Glibc
 
 /// `netcond run -- PROGRAM ARGS…`: runs a program on a network.
@@ -37,7 +37,7 @@ public struct RunCommand: ParsableCommand {
     var vector = command.map { strdup($0) } + [nil]
     execvp(command[0], &vector)
     let code = errno
-    FileHandle.standardError.write(Data("netcond run: \(command[0]): \(String(cString: strerror(code)))\n".utf8))
+    writeToStandardError("netcond run: \(command[0]): \(String(cString: strerror(code)))\n")
     throw ExitCode(code == ENOENT ? 127 : 126)  // as a shell does
   }
 
@@ -57,14 +57,19 @@ public struct RunCommand: ParsableCommand {
     return id
   }
 
+  /// The folder of an absolute path.
+  private func parent(of path: String) -> String {
+    path.lastIndex(of: "/").map { String(path[..<$0]) } ?? path
+  }
+
   /// Beside the program, as in a build folder, or in ../lib, as installed.
   private func findLibrary() throws -> String {
     let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-    let folder = (program as NSString).deletingLastPathComponent
+    let folder = parent(of: program)
     let candidates = [
       ProcessInfo.processInfo.environment["NETCOND_INTERCEPT_LIBRARY"] ?? "",
-      folder + "/libzerotierintercept.so", folder + "/libnetcond-intercept.so",
-      (folder as NSString).deletingLastPathComponent + "/lib/libzerotierintercept.so",
+      "\(folder)/libzerotierintercept.so", "\(folder)/libnetcond-intercept.so",
+      "\(parent(of: folder))/lib/libzerotierintercept.so",
     ]
     for candidate in candidates where FileManager.default.isReadableFile(atPath: candidate) { return candidate }
     throw ValidationError(

@@ -1,5 +1,5 @@
 public import ArgumentParser
-internal import Foundation
+internal import FoundationEssentials
 internal import Glibc
 internal import Logging
 internal import UringLoop
@@ -82,7 +82,7 @@ public struct ServeCommand: ParsableCommand {
   }
 
   private func report(_ message: String) {
-    FileHandle.standardError.write(Data("netcond: \(message)\n".utf8))
+    writeToStandardError("netcond: \(message)\n")
   }
 
   private func serve(_ log: Logger) throws {
@@ -115,6 +115,11 @@ public struct ServeCommand: ParsableCommand {
     setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     log.info("descriptors: \(limit.rlim_cur)")
   }
+}
+
+func writeToStandardError(_ text: String) {
+  let bytes = Array(text.utf8)
+  _ = write(STDERR_FILENO, bytes, bytes.count)
 }
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}

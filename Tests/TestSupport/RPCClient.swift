@@ -134,8 +134,8 @@ extension RPCClient {
   /// A request that is answered, or an error.
   /// - Returns: the reply's status: 0 or an errno.
   public func call(
-    _ operation: UInt32, passing descriptors: [Int32] = [], onDescriptor: ((Int32) -> Void)? = nil,
-    _ change: (inout nc_request) -> Void = { _ in }
+    _ operation: UInt32, passing descriptors: [Int32] = [], _ change: (inout nc_request) -> Void = { _ in },
+    onDescriptor: ((Int32) -> Void)? = nil
   ) throws -> Int32 {
     let failure = send(RPCClient.request(operation, change), passing: descriptors)
     guard failure == 0 else { throw SupportError.systemCall("sendmsg", "an RPC request", errno: failure) }
@@ -148,9 +148,11 @@ extension RPCClient {
   /// NC_OP_SOCKET for TCP over IPv4. Returns the app's end; the caller closes it.
   public func openSocket() throws -> Int32 {
     var socket: Int32 = -1
-    let status = try call(NC_OP_SOCKET.rawValue, onDescriptor: { socket = $0 }) {
+    let status = try call(NC_OP_SOCKET.rawValue) {
       $0.argument.0 = AF_INET
       $0.argument.1 = Int32(SOCK_STREAM.rawValue)
+    } onDescriptor: {
+      socket = $0
     }
     guard status == 0, socket >= 0 else { throw SupportError("NC_OP_SOCKET: status \(status), descriptor \(socket)") }
     return socket
