@@ -89,13 +89,14 @@ check_swift() {
 is_installed() { # "cmd:NAME", "pkg:PATTERN" or "so:NAME"
   case $1 in
     cmd:*) command -v "${1#cmd:}" >/dev/null ;;
-    so:*) ldconfig -p | grep -qF "${1#so:} " ;;
-    pkg:*) dpkg-query --show --showformat='${db:Status-Abbrev}\n' "${1#pkg:}" 2>/dev/null | grep -q '^.i' ;;
+    so:*) [[ $shared_objects == *"${1#so:} "* ]] ;;
+    pkg:*) [[ $(dpkg-query --show --showformat='${db:Status-Abbrev}\n' "${1#pkg:}" 2>/dev/null) == *[hipru]i* ]] ;;
   esac
 }
 
 missing_packages() {
-  local name steps test
+  local name steps test shared_objects
+  shared_objects=$(ldconfig -p)
   while IFS='|' read -r name steps test _; do
     if [[ $step == all || " $steps " == *" $step "* || " $steps " == *" build "* ]]; then
       is_installed "${test// /}" || printf '%s\n' "${name// /}"

@@ -14,10 +14,12 @@ struct TapDevice: ~Copyable {
   let name: String
   let offloads: LinkOffloads
 
-  /// Creates the device `name`, or attaches to it where it exists and is free, with IFF_VNET_HDR and every offload the
-  /// kernel grants.
-  /// - Parameter name: at most 15 bytes (IFNAMSIZ less the final NUL).
-  init(name: String) throws(TapError) {
+  /// Creates the device `name`, or attaches to it where it exists and is free, with IFF_VNET_HDR and every offload that is
+  /// wanted and that the kernel grants.
+  /// - Parameters:
+  ///   - name: at most 15 bytes (IFNAMSIZ less the final NUL).
+  ///   - wantsOffloads: without, the kernel finishes all checksums and segments before it hands frames over.
+  init(name: String, wantsOffloads: Bool) throws(TapError) {
     let fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)
     guard fd >= 0 else { throw Self.openError(errno) }
     guard nc_tap_attach(fd, name) == 0 else {
@@ -34,17 +36,20 @@ struct TapDevice: ~Copyable {
     }
     self.fd = fd
     self.name = name
-    offloads = Self.negotiate(fd)
+    offloads = Self.negotiate(fd, wantsOffloads)
   }
 
   deinit { close(fd) }
 
-  private static func negotiate(_ fd: Int32) -> LinkOffloads {
+  private static func negotiate(_ fd: Int32, _ wantsOffloads: Bool) -> LinkOffloads {
     let checksum = UInt32(TUN_F_CSUM)
     let wishes: [(UInt32, LinkOffloads)] = [
       (checksum | UInt32(TUN_F_TSO4) | UInt32(TUN_F_TSO6), .all), (checksum, .checksum),
     ]
-    for (flags, offloads) in wishes where nc_tap_set_offload(fd, flags) == 0 { return offloads }
+    if wantsOffloads {
+      for (flags, offloads) in wishes where nc_tap_set_offload(fd, flags) == 0 { return offloads }
+    }
+    _ = nc_tap_set_offload(fd, 0)  // a persistent device may keep another user's
     return []
   }
 

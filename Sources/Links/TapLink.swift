@@ -31,9 +31,10 @@ public final class TapLink: Link, FrameSource {
   /// - Parameters:
   ///   - name: the interface's name.
   ///   - mtu: in bytes; set on the interface where allowed. nil: the interface's own.
+  ///   - wantsOffloads: the user takes frames of up to 64 KiB with unfinished checksums.
   /// - Throws: `TapError`, which names the missing privilege or device.
-  public init(name: String, mtu: Int?) throws(TapError) {
-    let device = try TapDevice(name: name)
+  public init(name: String, mtu: Int?, wantsOffloads: Bool) throws(TapError) {
+    let device = try TapDevice(name: name, wantsOffloads: wantsOffloads)
     self.name = "tap:\(name)"
     if let mtu { _ = device.setMTU(mtu) }
     _ = device.bringUp()

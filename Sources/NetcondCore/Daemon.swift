@@ -127,7 +127,7 @@ public final class Daemon {
       hubs[name] = hub
       return hub.makePort(mtu: configuration.mtu ?? 1500)
     case .tap(let name):
-      return try TapLink(name: name, mtu: configuration.mtu)
+      return try TapLink(name: name, mtu: configuration.mtu, wantsOffloads: Stack.isSourceBuild)
     }
   }
 

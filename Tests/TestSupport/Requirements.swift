@@ -18,7 +18,8 @@ public enum Requirements {
 
   /// Where PATH finds a program.
   public static func pathOfProgram(_ name: String) -> String? {
-    let folders = (Environment["PATH"] ?? "/usr/bin:/bin").split(separator: ":") + ["/usr/sbin", "/sbin"]
+    let path = Environment["PATH"] ?? "/usr/bin:/bin"
+    let folders: [Substring] = path.split(separator: ":") + ["/usr/sbin", "/sbin"]
     return folders.map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
   }
 
