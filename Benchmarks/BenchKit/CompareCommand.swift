@@ -40,7 +40,8 @@ struct CompareCommand: ParsableCommand {
   func run() throws {
     guard Requirements.hasTap else {
       throw SupportError(
-        "compare needs root (CAP_NET_ADMIN), a /dev/net/tun that opens (modprobe tun) and ip(8) (apt-get install iproute2)")
+        "compare needs root (CAP_NET_ADMIN), a /dev/net/tun that opens (modprobe tun) and ip(8) (apt-get install iproute2)"
+      )
     }
     Cleanup.onSignals()
     defer { Cleanup.removeAll() }

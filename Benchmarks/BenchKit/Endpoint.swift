@@ -19,7 +19,8 @@ public struct Endpoint: Sendable, CustomStringConvertible {
       length = socklen_t(MemoryLayout<sockaddr_in>.size)
       withUnsafeMutableBytes(of: &storage) {
         let value = sockaddr_in(
-          sin_family: sa_family_t(AF_INET), sin_port: port.bigEndian, sin_addr: four, sin_zero: (0, 0, 0, 0, 0, 0, 0, 0))
+          sin_family: sa_family_t(AF_INET), sin_port: port.bigEndian, sin_addr: four, sin_zero: (0, 0, 0, 0, 0, 0, 0, 0)
+        )
         $0.storeBytes(of: value, as: sockaddr_in.self)
       }
     } else if inet_pton(AF_INET6, address, &six) == 1 {

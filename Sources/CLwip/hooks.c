@@ -11,8 +11,8 @@ u32_t nc_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t 
   return nc_hooks.tcp_isn ? nc_hooks.tcp_isn(local, local_port, remote, remote_port) : (u32_t)arc4random();
 }
 
-err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header) {
-  return nc_hooks.tcp_inpacket ? nc_hooks.tcp_inpacket(pcb, header) : ERR_OK;
+err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t payload_bytes) {
+  return nc_hooks.tcp_inpacket ? nc_hooks.tcp_inpacket(pcb, header, payload_bytes) : ERR_OK;
 }
 
 struct netif *nc_hook_ip4_route(const ip4_addr_t *source, const ip4_addr_t *destination) {

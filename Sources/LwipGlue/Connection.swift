@@ -27,6 +27,9 @@ struct Connection: ~Copyable {
   /// Why the connection is gone, as a positive errno.
   var error: Int32 = 0
   var isDetached = false
+  /// FIN was queued, and FIN was received: lwIP may end the connection at any time, without a word.
+  var sentEnd = false
+  var receivedEnd = false
   /// The app asked for TCP_NODELAY; lwIP's own flag is always set where super-segments are built.
   var noDelay = false
   var received: Deque<UnsafeMutablePointer<pbuf>> = []

@@ -231,6 +231,7 @@ extension Stack {
   public func consume(_ key: SlabKey, bytes: Int) {
     guard let connection = connections.pointer(key) else { return }
     connection.pointee.receivedBytes -= bytes
+    receivedTotal -= bytes
     var left = bytes + connection.pointee.receivedOffset
     while let first = connection.pointee.received.first, left >= Int(first.pointee.len) {
       left -= Int(first.pointee.len)
@@ -257,12 +258,12 @@ extension Stack {
     return max(0, min(Self.sendBudgetBytes - outstanding, Int(nc_tcp_send_space(pcb))))
   }
 
-  /// Queues bytes to send, and sends what may be sent. Up to `sendCopybreakBytes` are copied; beyond, `base` must lie in
-  /// the stack's `SendMemory`, whose buffer is retained until the bytes are acknowledged.
+  /// Queues bytes to send, and sends what may be sent. Up to `sendCopybreakBytes` are copied; beyond, where `mayHold`,
+  /// `base` must lie in the stack's `SendMemory`, whose buffer is retained until the bytes are acknowledged.
   /// - Returns: how many bytes were taken; the rest is to be offered again after a `sent` event.
-  public func write(_ key: SlabKey, _ base: UnsafeRawPointer, count: Int) -> Int {
+  public func write(_ key: SlabKey, _ base: UnsafeRawPointer, count: Int, mayHold: Bool) -> Int {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return count }
-    let copies = count <= Self.sendCopybreakBytes || Self.copiesOnWrite
+    let copies = count <= Self.sendCopybreakBytes || !mayHold || Self.copiesOnWrite
     tuneSegmentSize(connection, pcb)
     var taken = 0
     while taken < count {
@@ -314,8 +315,20 @@ extension Stack {
 
   /// Sends FIN behind what is queued; receiving goes on.
   public func shutdownSend(_ key: SlabKey) {
-    guard let pcb = connections.pointer(key)?.pointee.pcb else { return }
+    guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
     tcp_shutdown(pcb, 0, 1)
+    connection.pointee.sentEnd = true
+    finishIfEnded(connection)
+  }
+
+  /// Lets go of a PCB that has ended both ways: lwIP moves it to TIME_WAIT and frees it without telling. Memory that is
+  /// not acknowledged yet is waited for.
+  private func finishIfEnded(_ connection: UnsafeMutablePointer<Connection>) {
+    guard connection.pointee.sentEnd, connection.pointee.receivedEnd, connection.pointee.held.isEmpty,
+      let pcb = connection.pointee.pcb
+    else { return }
+    detach(pcb)
+    connection.pointee.pcb = nil
   }
 
   /// Ends the connection in order: queued bytes and FIN are still delivered, in the background. The key is stale after.
@@ -358,6 +371,7 @@ extension Stack {
 
   private func freeReceived(_ connection: UnsafeMutablePointer<Connection>) {
     while let p = connection.pointee.received.popFirst() { pbuf_free(p) }
+    receivedTotal -= connection.pointee.receivedBytes
     connection.pointee.receivedBytes = 0
     connection.pointee.receivedOffset = 0
   }
@@ -403,9 +417,11 @@ extension Stack {
       return
     }
     guard let p else {
-      post(.endOfStream, to: key)
-      return
+      connection.pointee.receivedEnd = true
+      finishIfEnded(connection)
+      return post(.endOfStream, to: key)
     }
+    receivedTotal += Int(p.pointee.tot_len)
     var piece: UnsafeMutablePointer<pbuf>? = p
     while let current = piece {  // taken apart: a chain's tot_len has 16 bits, the queue may be megabytes
       piece = current.pointee.next
@@ -429,6 +445,7 @@ extension Stack {
       detach(pcb)
       dispose(key, connection)
     } else {
+      finishIfEnded(connection)
       post(.sent, to: key)
     }
   }

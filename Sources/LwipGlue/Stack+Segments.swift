@@ -82,9 +82,19 @@ extension Stack {
     }
   }
 
+  /// What all connections together may hold for owners that do not read: beyond, data is dropped as by a full receive
+  /// buffer. One connection is bounded by its window.
+  static let receivedTotalLimit = 512 * 1024 * 1024
+
   /// Called for each segment that found its PCB; false drops it. A SYN beyond a listener's backlog is dropped, as Linux
   /// does: the peer tries again.
-  func onSegment(_ pcb: UnsafeMutablePointer<tcp_pcb>, _ header: UnsafeMutablePointer<tcp_hdr>) -> Bool {
+  func onSegment(
+    _ pcb: UnsafeMutablePointer<tcp_pcb>, _ header: UnsafeMutablePointer<tcp_hdr>, payloadBytes: Int
+  ) -> Bool {
+    if payloadBytes > 0, receivedTotal > Self.receivedTotalLimit {
+      budgetDrops += 1
+      return false
+    }
     guard pcb.pointee.state == LISTEN, nc_tcp_header_flags(header) & 0x02 != 0 else { return true }
     guard let listener = listeners.pointer(SlabKey(argument: pcb.pointee.callback_arg)) else { return true }
     return admits(listener.pointee.owner)

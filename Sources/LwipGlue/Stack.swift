@@ -53,6 +53,10 @@ public final class Stack {
   private let frames: FramePool
   private let isnKey: (UInt64, UInt64) = (.random(in: .min ... .max), .random(in: .min ... .max))  // getrandom(2)
   private var startMilliseconds: UInt64 = 0
+  /// Received bytes, of all connections, that wait for their owners.
+  public internal(set) var receivedTotal = 0
+  /// Segments dropped because `receivedTotal` had reached its budget; the peers send them again.
+  public internal(set) var budgetDrops: UInt64 = 0
   /// Tells whether a listener takes one more connection; asked for each SYN. The argument is the listener's owner.
   public var admits: (UInt64) -> Bool = { _ in true }
 
@@ -213,7 +217,9 @@ private func hookInitialSequence(
     Endpoint(address: IPAddress(local), port: localPort), Endpoint(address: IPAddress(remote), port: remotePort))
 }
 
-private func hookSegment(_ pcb: UnsafeMutablePointer<tcp_pcb>?, _ header: UnsafeMutablePointer<tcp_hdr>?) -> err_t {
+private func hookSegment(
+  _ pcb: UnsafeMutablePointer<tcp_pcb>?, _ header: UnsafeMutablePointer<tcp_hdr>?, _ payloadBytes: UInt16
+) -> err_t {
   guard let stack = Stack.current, let pcb, let header else { return err_t(ERR_OK.rawValue) }
-  return stack.onSegment(pcb, header) ? err_t(ERR_OK.rawValue) : err_t(ERR_ABRT.rawValue)
+  return stack.onSegment(pcb, header, payloadBytes: Int(payloadBytes)) ? err_t(ERR_OK.rawValue) : err_t(ERR_ABRT.rawValue)
 }

@@ -43,7 +43,8 @@ extension Daemon {
 
   /// Reads from the app, if the connection takes bytes.
   func armReceive(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
-    guard socket.pointee.state == .connected, !socket.pointee.appEnded, socket.pointee.pending == nil,
+    guard socket.pointee.state == .connected, !socket.pointee.appEnded, socket.pointee.ending == nil,
+      socket.pointee.pending == nil,
       !socket.pointee.operations.contains(.receive), let connection = socket.pointee.connection
     else { return }
     guard stack.sendSpace(connection) >= Stack.receiveSpaceBytes else { return }  // a `sent` event comes here again
@@ -83,7 +84,8 @@ extension Daemon {
     _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, buffer: Int, offset: Int, count: Int
   ) {
     guard let connection = socket.pointee.connection else { return sendPool.release(buffer) }
-    let taken = stack.write(connection, sendPool.address(buffer) + offset, count: count)
+    let taken = stack.write(
+      connection, sendPool.address(buffer) + offset, count: count, mayHold: !isSendPoolScarce)
     if taken < count {
       socket.pointee.pending = (buffer, offset + taken, count - taken)
     } else {
@@ -91,6 +93,9 @@ extension Daemon {
       sendPool.release(buffer)
     }
   }
+
+  /// Slow peers must not pin all buffers: the last quarter only passes through, and bytes are copied out of it.
+  private var isSendPoolScarce: Bool { sendPool.freeCount < Self.sendBufferCount / 4 }
 
   private func appEnded(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     socket.pointee.appEnded = true
@@ -144,8 +149,8 @@ extension Daemon {
 
   /// Writes received bytes to the app, straight from the frames' memory.
   func armSend(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
-    guard socket.pointee.state == .connected, !socket.pointee.operations.contains(.send),
-      let connection = socket.pointee.connection
+    guard socket.pointee.state == .connected, socket.pointee.ending == nil,
+      !socket.pointee.operations.contains(.send), let connection = socket.pointee.connection
     else { return }
     if socket.pointee.discards { stack.consume(connection, bytes: stack.receivedBytes(connection)) }
     guard stack.receivedBytes(connection) > 0 else { return deliverEnd(key, socket) }
@@ -163,6 +168,7 @@ extension Daemon {
       socket.pointee.sendSlot = nil
     }
     guard let connection = socket.pointee.connection, socket.pointee.state == .connected else { return }
+    if let ending = socket.pointee.ending { return end(key, socket, ending) }
     if result > 0 { stack.consume(connection, bytes: Int(result)) }
     switch -result {
     case ...0, EINTR, EAGAIN, ENOBUFS, ENOMEM: armSend(key, socket)
@@ -180,8 +186,7 @@ extension Daemon {
   /// All received bytes are with the app: now the app may see the end.
   private func deliverEnd(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     if socket.pointee.connectionLost {
-      dropConnection(socket)
-      closeSocket(key, socket)
+      resetConnection(key, socket)
     } else if socket.pointee.peerEnded, !socket.pointee.peerEndDelivered {
       socket.pointee.peerEndDelivered = true
       shutdown(socket.pointee.fd, Int32(SHUT_WR))
@@ -212,20 +217,21 @@ extension Daemon {
   // MARK: Ends
 
   /// FIN behind all that was written; the rest goes on inside the stack.
-  private func endConnection(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
-    if let connection = socket.pointee.connection { stack.close(connection) }
-    socket.pointee.connection = nil
-    closeSocket(key, socket)
-  }
+  private func endConnection(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) { end(key, socket, .inOrder) }
 
-  func resetConnection(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
-    dropConnection(socket)
-    closeSocket(key, socket)
-  }
+  func resetConnection(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) { end(key, socket, .reset) }
 
-  private func dropConnection(_ socket: UnsafeMutablePointer<Socket>) {
-    if let connection = socket.pointee.connection { stack.abort(connection) }
-    socket.pointee.connection = nil
+  private func end(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ ending: Ending) {
+    if socket.pointee.operations.contains(.send) {
+      socket.pointee.ending = ending
+      ring.prepareCancel(socketToken(key, Operation.send), token: cancelToken)
+      return
+    }
+    if let connection = socket.pointee.connection {
+      if ending == .reset { stack.abort(connection) } else { stack.close(connection) }
+      socket.pointee.connection = nil
+    }
+    closeSocket(key, socket)
   }
 
   /// Closes the daemon's end as soon as no operation holds it. The connection must have been dealt with.

@@ -29,6 +29,14 @@ struct SocketOperations: OptionSet {
   static let writable = SocketOperations(rawValue: 8)
 }
 
+/// The two ways a connection ends from this side.
+enum Ending {
+  /// FIN behind all that was written.
+  case inOrder
+  /// RST.
+  case reset
+}
+
 /// An accepted connection on its way to the app.
 struct PendingAccept {
   let appEnd: Int32
@@ -73,6 +81,8 @@ struct Socket: ~Copyable {
   var connectionLost = false
   /// The app reads no more (SHUT_RD): what arrives is dropped, as Linux does.
   var discards = false
+  /// How the connection is to end once the send under way, which reads its memory, has completed.
+  var ending: Ending?
   /// The daemon ends: bytes already written by the app still go out, then FIN.
   var drains = false
 

@@ -8,7 +8,8 @@ extension SystemTests {
     @Test("the pattern tells a wrong byte and a shift, wherever the stream is cut")
     func pattern() {
       let pattern = Pattern(seed: 7, windowBytes: 4096)
-      let isRepeatable = Pattern(seed: 7, windowBytes: 4096).firstMismatch(pattern.bytes(at: 0, count: 4096), at: 0) == nil
+      let isRepeatable =
+        Pattern(seed: 7, windowBytes: 4096).firstMismatch(pattern.bytes(at: 0, count: 4096), at: 0) == nil
       #expect(isRepeatable)
       for position: UInt64 in [0, 1, 65_520, 65_521, 1 << 40] {
         var bytes = Array(pattern.bytes(at: position, count: 4096))

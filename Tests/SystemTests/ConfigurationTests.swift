@@ -84,7 +84,9 @@ extension SystemTests {
       #expect(result.standardError.contains("a2.conf:1: "))
     }
 
-    @Test("a wrong command line: usage, exit 64", arguments: [["-x"], ["--log-level", "loud"], ["a", "b"], ["-p", "70000"]])
+    @Test(
+      "a wrong command line: usage, exit 64",
+      arguments: [["-x"], ["--log-level", "loud"], ["a", "b"], ["-p", "70000"]])
     func usage(arguments: [String]) throws {
       let result = try start(Binaries.located(), arguments)
       #expect(result.status == .exited(64), "\(result)")

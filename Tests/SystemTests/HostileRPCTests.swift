@@ -31,7 +31,8 @@ extension SystemTests {
     func malformed() throws {
       let sound = RPCClient.request(NC_OP_SOCKET.rawValue)
       let messages: [[UInt8]] = [
-        [0], Array(repeating: 0xa5, count: sound.count), Array(repeating: 0, count: sound.count), Array(sound.dropLast()),
+        [0], Array(repeating: 0xa5, count: sound.count), Array(repeating: 0, count: sound.count),
+        Array(sound.dropLast()),
         sound + [0], Array(sound.prefix(4)), Array(repeating: 0xff, count: 4000),
         RPCClient.request(NC_OP_SOCKET.rawValue) { $0.magic ^= 1 },
       ]
@@ -114,7 +115,9 @@ extension SystemTests {
       try survive { _, path in
         let null = open("/dev/null", O_RDWR | O_CLOEXEC)
         defer { close(null) }
-        for (operation, count) in [(NC_OP_BIND, 2), (NC_OP_BIND, 50), (NC_OP_BIND, 250), (NC_OP_SOCKET, 1), (NC_OP_BIND, 0)] {
+        for (operation, count) in [
+          (NC_OP_BIND, 2), (NC_OP_BIND, 50), (NC_OP_BIND, 250), (NC_OP_SOCKET, 1), (NC_OP_BIND, 0),
+        ] {
           let client = try RPCClient(path)
           let message = RPCClient.request(operation.rawValue) {
             $0.argument.0 = AF_INET

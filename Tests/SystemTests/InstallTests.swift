@@ -20,7 +20,8 @@ extension SystemTests {
       let root = folder.path + "/opt/nc"
       #expect(listFolder(root + "/bin") == ["netcond", "zerotier-intercept", "zerotier-netcon-service"])
       #expect(listFolder(root + "/lib") == ["libzerotierintercept.so"])
-      #expect(try run(Command("readlink", [root + "/bin/zerotier-netcon-service"]), seconds: 5).standardOutput == "netcond\n")
+      #expect(
+        try run(Command("readlink", [root + "/bin/zerotier-netcon-service"]), seconds: 5).standardOutput == "netcond\n")
       #expect(try run(Command(root + "/bin/zerotier-netcon-service", ["-v"]), seconds: 5).status == .exited(0))
       let printed = try run(
         Command(root + "/bin/zerotier-intercept", ["printenv", "LD_PRELOAD"]), seconds: 5)
@@ -48,7 +49,8 @@ extension SystemTests {
       #expect(needed.isSubset(of: names), "missing: \(needed.subtracting(names))")
       // Interposing means: libc has the same name.
       let python = try #require(Requirements.python)
-      let program = "import ctypes, sys; c = ctypes.CDLL('libc.so.6'); print([n for n in sys.argv[1:] if not hasattr(c, n)])"
+      let program =
+        "import ctypes, sys; c = ctypes.CDLL('libc.so.6'); print([n for n in sys.argv[1:] if not hasattr(c, n)])"
       let strange = try run(Command(python, ["-c", program] + names.sorted()), seconds: 10).checked()
       #expect(strange.standardOutput == "[]\n")
     }

@@ -89,7 +89,8 @@ extension SystemTests {
       #expect(try run(place + ["--", "sh", "-c", "exit 7"]).status == .exited(7))
       #expect(try run(place + ["--", "/no/such/program"]).status == .exited(127))
       #expect(try run(place).status == .exited(64))
-      #expect(try run(["--home", stage.home.path, "--", "true"]).status == .exited(64), "two networks: one must be named")
+      #expect(
+        try run(["--home", stage.home.path, "--", "true"]).status == .exited(64), "two networks: one must be named")
       #expect(try run(["--home", stage.home.path + "/none", "--", "true"]).status == .exited(64))
     }
 

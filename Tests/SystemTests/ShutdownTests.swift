@@ -19,7 +19,9 @@ extension SystemTests {
       #expect(try stage.daemon.stop() == .exited(0))
     }
 
-    @Test("an open connection is closed in order: the kernel's end gets all data, then the end", .needsTap, arguments: signals)
+    @Test(
+      "an open connection is closed in order: the kernel's end gets all data, then the end", .needsTap,
+      arguments: signals)
     func closesConnections(signal: Int32) throws {
       let stage = try TapStage()
       let (peer, app) = (try SocketAgent(stage.kernel), try SocketAgent(stage.app))

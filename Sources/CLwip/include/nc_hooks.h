@@ -13,8 +13,9 @@ struct netif;
 struct nc_hooks {
   /// The initial sequence number of a new connection (RFC 6528). Ports in host byte order.
   u32_t (*tcp_isn)(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
-  /// Called with each segment that found its PCB (a struct tcp_pcb_listen if state is LISTEN); other than ERR_OK drops it.
-  err_t (*tcp_inpacket)(struct tcp_pcb *pcb, struct tcp_hdr *header);
+  /// Called with each segment that found its PCB (a struct tcp_pcb_listen if state is LISTEN), and the bytes of its
+  /// payload; other than ERR_OK drops it.
+  err_t (*tcp_inpacket)(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t payload_bytes);
   /// The interface for a packet that belongs to no PCB bound to one (a RST, say); NULL: lwIP's own routing.
   struct netif *(*ip4_route)(const ip4_addr_t *source, const ip4_addr_t *destination);
   struct netif *(*ip6_route)(const ip6_addr_t *source, const ip6_addr_t *destination);
@@ -28,7 +29,7 @@ struct nc_hooks {
 extern struct nc_hooks nc_hooks;
 
 u32_t nc_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
-err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header);
+err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t payload_bytes);
 struct netif *nc_hook_ip4_route(const ip4_addr_t *source, const ip4_addr_t *destination);
 struct netif *nc_hook_ip6_route(const ip6_addr_t *source, const ip6_addr_t *destination);
 const ip4_addr_t *nc_hook_ip4_gateway(struct netif *netif, const ip4_addr_t *destination);

@@ -54,7 +54,7 @@ static inline void nc_set_now_milliseconds(u32_t now) {
 /// Installs the hooks; without effect on the packaged library, which has none.
 static inline void nc_install_hooks(
     u32_t (*isn)(const ip_addr_t *, u16_t, const ip_addr_t *, u16_t),
-    err_t (*inpacket)(struct tcp_pcb *, struct tcp_hdr *),
+    err_t (*inpacket)(struct tcp_pcb *, struct tcp_hdr *, u16_t),
     struct netif *(*ip4_route)(const ip4_addr_t *, const ip4_addr_t *),
     struct netif *(*ip6_route)(const ip6_addr_t *, const ip6_addr_t *),
     const ip4_addr_t *(*ip4_gateway)(struct netif *, const ip4_addr_t *),
