@@ -119,6 +119,12 @@ elif ! reason=$(ip netns add "$namespace" 2>&1); then
   why_no_tap="a network namespace cannot be made here: $reason"
 else
   namespace_is_ours=1
+  # Containers may have the device's name without the right to it, and namespaces that cannot be entered.
+  if ! reason=$(ip netns exec "$namespace" true 2>&1); then
+    why_no_tap="a network namespace cannot be entered here: $reason"
+  elif ! reason=$(ip tuntap add dev "$tap" mode tap 2>&1 && ip tuntap del dev "$tap" mode tap 2>&1); then
+    why_no_tap="a tap cannot be made here: $reason"
+  fi
 fi
 readonly why_no_tap
 
