@@ -215,7 +215,29 @@ public final class NetworkInterface: FrameSource {
       return
     }
     nc_netif_set_checksum_check(netif, !frame.offload.isTrusted)
+    presentTimeWait(head)
     if ethernet_input(p, netif) != ERR_OK.rawValue { pbuf_free(p) }
+    stack.sweepTimeWait()
+  }
+
+  /// Lets a TCP segment meet the connection in TIME_WAIT that it is for, if there is one.
+  private func presentTimeWait(_ head: UnsafeRawBufferPointer) {
+    guard !stack.timeWait.isEmpty, let base = head.baseAddress else { return }
+    let isV6 = base.load(fromByteOffset: 12, as: UInt8.self) == 0x86
+    let ip = base + 14
+    let (addressBytes, source) = isV6 ? (16, 8) : (4, 12)
+    let ipHeaderBytes = isV6 ? 40 : Int(ip.load(as: UInt8.self) & 0xf) * 4
+    guard head.count >= 14 + ipHeaderBytes + 20, ip.load(fromByteOffset: isV6 ? 6 : 9, as: UInt8.self) == 6 else { return }
+    let tcp = ip + ipHeaderBytes
+    func word(_ offset: Int) -> UInt16 { UInt16(bigEndian: tcp.loadUnaligned(fromByteOffset: offset, as: UInt16.self)) }
+    let tuple = FourTuple(
+      interfaceIndex: index,
+      local: Endpoint(address: IPAddress(bytes: ip + source + addressBytes, isV6: isV6), port: word(2)),
+      remote: Endpoint(address: IPAddress(bytes: ip + source, isV6: isV6), port: word(0)))
+    let flags = tcp.load(fromByteOffset: 13, as: UInt8.self)
+    stack.timeWait.present(
+      tuple, isSynOnly: flags & 0x17 == 0x02,  // SYN without FIN, RST, ACK
+      sequence: UInt32(bigEndian: tcp.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
   }
 
   /// Whether the frame is for this interface; makes lwIP see the IPv4 address it is for.
@@ -264,6 +286,7 @@ public final class NetworkInterface: FrameSource {
     guard nc_netif_has_loopback(netif) else { return }
     nc_netif_set_checksum_check(netif, false)  // never left this process
     netif_poll(netif)
+    stack.sweepTimeWait()
   }
 
   public func frameReleased(_ frame: Frame) {

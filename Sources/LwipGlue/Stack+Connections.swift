@@ -128,30 +128,35 @@ extension Stack {
     tcp_err(pcb, nil)
   }
 
-  /// A port that no connection between the same addresses uses, TIME_WAIT included (RFC 6056 section 3.3.1: random start).
+  /// A port that no connection between the same addresses uses (RFC 6056 section 3.3.1: random start). Ports in TIME_WAIT
+  /// are passed over while others are easily found.
   private func freePort(_ interface: NetworkInterface, _ local: IPAddress, _ remote: Endpoint) -> UInt16? {
     let (first, count): (UInt32, UInt32) = (32_768, 28_232)  // Linux's net.ipv4.ip_local_port_range
     let start = arc4random_uniform(count)
     for offset in 0..<count {
       let port = UInt16(first + (start + offset) % count)
       if reservedPorts(interface.index, port) { continue }
-      if !isConnected(interface.index, Endpoint(address: local, port: port), remote) { return port }
+      let endpoint = Endpoint(address: local, port: port)
+      let tuple = FourTuple(interfaceIndex: interface.index, local: endpoint, remote: remote)
+      if timeWait.contains(tuple) {
+        guard offset >= 16, timeWait.reuse(tuple, nowMilliseconds: nowMilliseconds) else { continue }
+      }
+      if !isConnected(interface.index, endpoint, remote) { return port }
     }
     return nil
   }
 
   private func isConnected(_ interface: UInt8, _ local: Endpoint, _ remote: Endpoint) -> Bool {
-    for list in [nc_tcp_active_pcbs(), nc_tcp_time_wait_pcbs()] {
-      var pcb = list
-      while let current = pcb {
-        if current.pointee.local_port == local.port, current.pointee.remote_port == remote.port,
-          current.pointee.netif_idx == interface, IPAddress(&current.pointee.remote_ip) == remote.address,
-          IPAddress(&current.pointee.local_ip) == local.address
-        {
-          return true
-        }
-        pcb = current.pointee.next
+    if timeWait.contains(FourTuple(interfaceIndex: interface, local: local, remote: remote)) { return true }
+    var pcb = nc_tcp_active_pcbs()
+    while let current = pcb {
+      if current.pointee.local_port == local.port, current.pointee.remote_port == remote.port,
+        current.pointee.netif_idx == interface, IPAddress(&current.pointee.remote_ip) == remote.address,
+        IPAddress(&current.pointee.local_ip) == local.address
+      {
+        return true
       }
+      pcb = current.pointee.next
     }
     return false
   }
@@ -203,6 +208,22 @@ extension Stack {
 
   /// How many connections there are, those in the background included.
   public var connectionCount: Int { connections.count }
+
+  /// Whether any connection has bytes or a FIN that the peer has not acknowledged.
+  public var hasUnacknowledged: Bool {
+    var pcb = nc_tcp_active_pcbs()
+    while let current = pcb {
+      if current.pointee.unsent != nil || current.pointee.unacked != nil { return true }
+      pcb = current.pointee.next
+    }
+    return false
+  }
+
+  /// Resets all connections.
+  public func abortAll() {
+    for key in connections.keys { abort(key) }
+    while let pcb = nc_tcp_active_pcbs() { tcp_abort(pcb) }
+  }
 
   // MARK: Receiving
 

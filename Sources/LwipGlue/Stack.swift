@@ -53,6 +53,8 @@ public final class Stack {
   private let frames: FramePool
   private let isnKey: (UInt64, UInt64) = (.random(in: .min ... .max), .random(in: .min ... .max))  // getrandom(2)
   private var startMilliseconds: UInt64 = 0
+  private(set) var nowMilliseconds: UInt64 = 0
+  var timeWait = TimeWaitTable()
   /// Received bytes, of all connections, that wait for their owners.
   public internal(set) var receivedTotal = 0
   /// Segments dropped because `receivedTotal` had reached its budget; the peers send them again.
@@ -85,6 +87,7 @@ public final class Stack {
 
   /// Ends this stack, so that another can be made (lwIP itself is initialised once per process).
   public func close() {
+    timeWait.removeAll()
     for interface in interfaces { netif_remove(interface.netif) }
     interfaces = []
     if Self.current === self { Self.current = nil }
@@ -130,21 +133,25 @@ public final class Stack {
 
   /// Tells lwIP the time; once per turn of the loop.
   public func setTime(nanoseconds: UInt64) {
-    if startMilliseconds == 0 { startMilliseconds = nanoseconds / 1_000_000 }
-    nc_set_now_milliseconds(UInt32(truncatingIfNeeded: nanoseconds / 1_000_000 - startMilliseconds))
+    nowMilliseconds = nanoseconds / 1_000_000
+    if startMilliseconds == 0 { startMilliseconds = nowMilliseconds }
+    nc_set_now_milliseconds(UInt32(truncatingIfNeeded: nowMilliseconds - startMilliseconds))
   }
 
   /// How long until `runTimers` has work: milliseconds; nil for never.
   public var nextTimerMilliseconds: UInt32? {
-    let milliseconds = sys_timeouts_sleeptime()
-    return milliseconds == .max ? nil : milliseconds
+    let lwip = sys_timeouts_sleeptime()
+    guard let deadline = timeWait.nextDeadlineMilliseconds else { return lwip == .max ? nil : lwip }
+    return min(lwip, UInt32(clamping: deadline > nowMilliseconds ? deadline - nowMilliseconds : 0))
   }
 
   /// Runs lwIP's timers that are due.
   public func runTimers() {
+    timeWait.expire(nowMilliseconds: nowMilliseconds)
     guard sys_timeouts_sleeptime() == 0 else { return }
     boundRetransmissionTimers()
     sys_check_timeouts()
+    sweepTimeWait()
     resumeStalledSenders()
   }
 
@@ -155,6 +162,9 @@ public final class Stack {
 
   /// Whether something waits for `pollLoopback`.
   public var hasLoopback: Bool { interfaces.contains { nc_netif_has_loopback($0.netif) } }
+
+  /// Takes over what has come into TIME_WAIT; after each entry into lwIP that may have ended a connection.
+  func sweepTimeWait() { timeWait.sweep(nowMilliseconds: nowMilliseconds) }
 
   // MARK: Events
 
@@ -184,7 +194,8 @@ public final class Stack {
       case .listener(let key):
         guard let listener = listeners.pointer(key) else { continue }
         guard let connection = listener.pointee.accepted.popFirst() else { continue }
-        if !listener.pointee.accepted.isEmpty { eventQueue.append(.listener(key)) }
+        // First in the queue: the owner must know a connection before its own events come.
+        if !listener.pointee.accepted.isEmpty { eventQueue.prepend(.listener(key)) }
         return .accepted(connection, listenerOwner: listener.pointee.owner)
       }
     }

@@ -207,8 +207,6 @@ extension Daemon {
     listener.pointee.acceptQueue.append(PendingAccept(appEnd: pair.app, record: record))
     sendAcceptRecords(listenerKey, listener)
     armReceive(key, accepted)
-    // What arrived together with the handshake was noted while the connection had no socket yet.
-    handle([.received], of: connection, socket: key)
   }
 
   /// Sends what waits to the app, as far as its end has room.

@@ -150,8 +150,9 @@ public final class Daemon {
       }
       if isDone { break }
     }
+    stack.abortAll()  // those that did not end in time
+    ring.submit()  // the last frames leave
     for network in networks { network.link.stop() }
-    _ = turn()  // the last frames leave
     stack.close()
   }
 
@@ -269,7 +270,7 @@ public final class Daemon {
   var cancelToken: Token { Token(kind: Kind.cancel, operation: 0, owner: 0) }
 
   private var isDrained: Bool {
-    if sockets.count == 0 && stack.connectionCount == 0 { return true }
+    if sockets.count == 0 && stack.connectionCount == 0 && !stack.hasUnacknowledged { return true }
     guard let drainDeadline, now >= drainDeadline else { return false }
     log.warning("\(sockets.count) sockets had not ended in time and were cut")
     return true

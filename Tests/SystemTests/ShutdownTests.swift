@@ -45,6 +45,32 @@ extension SystemTests {
       #expect(read.hasPrefix("ok 0 ") || read == "error ECONNRESET", "the app: \(read)")
     }
 
+    @Test("-d returns when the background daemon serves; its pid file names the process that TERM ends")
+    func background() throws {
+      let binaries = try Binaries.located()
+      let network = NetworkConfiguration(link: "hub:d", addresses: ["\(Address.left)/24"])
+      let home = try TemporaryHome([network])
+      let start = try run(Command(binaries.daemon, ["-d", home.path]), seconds: 10)
+      let file = home.path + "/zerotier-one.pid"
+      let text = try readFile(file)
+      let pid = try #require(pid_t(text.prefix { $0.isNumber }), "pid file: \(text)")
+      defer { kill(pid, SIGKILL) }
+      #expect(start.status == .exited(0), "\(start)")
+      try SocketAgent { $0.intercepted(library: binaries.library, socketPath: home.socketPath(network)) }
+        .must("rawsocket")
+      kill(pid, SIGTERM)
+      try waitUntil("the end of process \(pid)", seconds: 10) { !pathExists(file) }
+    }
+
+    @Test("-d tells a mistake and its exit code as the foreground does")
+    func backgroundFailure() throws {
+      let home = try TemporaryHome()
+      try home.write("00000000000000a1.conf", "color=red\n")
+      let result = try run(Command(Binaries.located().daemon, ["-d", home.path]), seconds: 10)
+      #expect(result.status == .exited(78), "\(result)")
+      #expect(result.standardError.contains("a1.conf:1: "))
+    }
+
     @Test("SIGPIPE does not end it")
     func ignoresPipe() throws {
       let stage = try HubStage()

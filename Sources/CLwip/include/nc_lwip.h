@@ -203,7 +203,26 @@ static inline u32_t nc_tcp_send_space(const struct tcp_pcb *pcb) { return pcb->s
 static inline u32_t nc_tcp_segment_sequence(const struct tcp_seg *segment) { return lwip_ntohl(segment->tcphdr->seqno); }
 static inline u8_t nc_tcp_header_flags(const struct tcp_hdr *header) { return TCPH_FLAGS(header); }
 static inline struct tcp_pcb *nc_tcp_active_pcbs(void) { return tcp_active_pcbs; }
-static inline struct tcp_pcb *nc_tcp_time_wait_pcbs(void) { return tcp_tw_pcbs; }
+/// Takes the first PCB off lwIP's TIME_WAIT list, or NULL.
+static inline struct tcp_pcb *nc_tcp_take_time_wait(void) {
+  struct tcp_pcb *pcb = tcp_tw_pcbs;
+  if (pcb != NULL) {
+    tcp_tw_pcbs = pcb->next;
+    pcb->next = NULL;
+  }
+  return pcb;
+}
+/// Puts a PCB that was taken back on the list.
+static inline void nc_tcp_put_time_wait(struct tcp_pcb *pcb) {
+  pcb->next = tcp_tw_pcbs;
+  tcp_tw_pcbs = pcb;
+}
+/// Frees a PCB that was taken off the list.
+static inline void nc_tcp_free_time_wait(struct tcp_pcb *pcb) {
+  nc_tcp_put_time_wait(pcb);
+  tcp_abort(pcb); /* in TIME_WAIT lwIP sends nothing: it unlinks and frees */
+}
+static inline u32_t nc_tcp_msl_milliseconds(void) { return TCP_MSL; }
 static inline u32_t nc_tcp_slow_interval_milliseconds(void) { return TCP_SLOW_INTERVAL; }
 static inline u32_t nc_tcp_maximum_window(void) { return TCP_WND; }
 static inline u16_t nc_tcp_maximum_mss(void) { return TCP_MSS; }

@@ -1,0 +1,94 @@
+import BenchKit
+import TestSupport
+import Testing
+
+extension SystemTests {
+  /// Several connections at once, and ends that do not keep up.
+  @Suite struct Load {
+    /// Starts all clients, then waits for each; all must have verified.
+    private func together(_ commands: [Command]) throws {
+      let clients = try commands.map { try ChildProcess($0) }
+      for client in clients {
+        let status = try client.wait(seconds: 90)
+        #expect(
+          status == .exited(0), "\(client.command.arguments): \(client.standardOutput)\(client.standardError)")
+      }
+    }
+
+    private func mixed(_ binaries: Binaries, _ server: BenchServer, _ wrap: (Command) -> Command) throws {
+      let scenarios = ["bulk-send", "bulk-receive", "duplex", "bulk-send", "bulk-receive", "duplex"]
+      let transfers = scenarios.enumerated().map { index, scenario in
+        wrap(
+          BenchClient.command(
+            binaries, scenario, server.endpoint,
+            ["--bytes", "10000000", "--count", "5", "--digest", "--seed", String(index), "--chunk", "65536"]))
+      }
+      let churn = wrap(
+        BenchClient.command(binaries, "churn", server.endpoint, ["--count", "500", "--concurrency", "8"]))
+      try together(transfers + [churn])
+    }
+
+    @Test("six transfers and eight threads of churn at once, over a hub")
+    func hub() throws {
+      let stage = try HubStage()
+      try mixed(stage.binaries, BenchServer(stage.binaries, address: Address.left, stage.onLeft), stage.onRight)
+    }
+
+    @Test("six transfers and eight threads of churn at once, over a tap, the app on either end", .needsTap)
+    func tap() throws {
+      let stage = try TapStage()
+      try mixed(stage.binaries, BenchServer(stage.binaries, address: Address.peer, stage.kernel), stage.app)
+      try mixed(stage.binaries, BenchServer(stage.binaries, address: Address.app, stage.app), stage.kernel)
+    }
+
+    /// Waits until the daemon has used no CPU time for a while: all queues are full.
+    private func quiet(_ daemon: DaemonProcess) throws {
+      var last = -1.0
+      var since = monotonicSeconds()
+      try waitUntil("a daemon at rest", seconds: 20) {
+        let now = try daemon.cpuSeconds()
+        if now != last { (last, since) = (now, monotonicSeconds()) }
+        return monotonicSeconds() - since > 0.3
+      }
+    }
+
+    /// 40 MB at most may wait on the way (socket buffers, windows, the daemon's budget), of 200 MB sent.
+    private static let heldBytes = 40 << 20
+
+    @Test("an app that does not read: the peer is stopped, memory stays bounded, and all arrives later", .needsTap)
+    func slowApp() throws {
+      let stage = try TapStage()
+      let (peer, app) = (try SocketAgent(stage.kernel), try SocketAgent(stage.app))
+      try app.must("socket l")
+      try app.must("bind l \(Address.app) 7000")
+      try app.must("listen l")
+      try peer.must("socket c")
+      try peer.must("connect c \(Address.app) 7000")
+      try app.must("accept l s")
+      let before = try stage.daemon.residentBytes()
+      try peer.begin("send c 4 200000000")
+      try quiet(stage.daemon)
+      #expect(try stage.daemon.residentBytes() - before < Load.heldBytes)
+      let got = try app.must("recv s 200000000", seconds: 60)
+      #expect(try peer.answer(seconds: 10) == "ok \(got.split(separator: " ")[1])")
+    }
+
+    @Test("a peer that does not read: the app is stopped, memory stays bounded, and all arrives later", .needsTap)
+    func slowPeer() throws {
+      let stage = try TapStage()
+      let (peer, app) = (try SocketAgent(stage.kernel), try SocketAgent(stage.app))
+      try peer.must("socket l")
+      try peer.must("bind l \(Address.peer) 7000")
+      try peer.must("listen l")
+      try app.must("socket c")
+      try app.must("connect c \(Address.peer) 7000")
+      try peer.must("accept l s")
+      let before = try stage.daemon.residentBytes()
+      try app.begin("send c 4 200000000")
+      try quiet(stage.daemon)
+      #expect(try stage.daemon.residentBytes() - before < Load.heldBytes)
+      let got = try peer.must("recv s 200000000", seconds: 60)
+      #expect(try app.answer(seconds: 10) == "ok \(got.split(separator: " ")[1])")
+    }
+  }
+}
