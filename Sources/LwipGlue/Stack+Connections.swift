@@ -128,20 +128,24 @@ extension Stack {
     tcp_err(pcb, nil)
   }
 
-  /// A port that no connection between the same addresses uses (RFC 6056 section 3.3.1: random start). Ports in TIME_WAIT
-  /// are passed over while others are easily found.
+  /// A port that no connection between the same addresses uses (RFC 6056 section 3.3.3: a keyed hash of the addresses plus a
+  /// counter), so that a port comes round to the same peer as late as possible: the peer may keep the old connection in
+  /// TIME_WAIT. Ports in TIME_WAIT here are passed over while others are easily found.
   private func freePort(_ interface: NetworkInterface, _ local: IPAddress, _ remote: Endpoint) -> UInt16? {
     let (first, count): (UInt32, UInt32) = (32_768, 28_232)  // Linux's net.ipv4.ip_local_port_range
-    let start = arc4random_uniform(count)
+    let start = portOffset(local, remote) &+ portCounter
     for offset in 0..<count {
-      let port = UInt16(first + (start + offset) % count)
+      let port = UInt16(first + (start &+ offset) % count)
       if reservedPorts(interface.index, port) { continue }
       let endpoint = Endpoint(address: local, port: port)
       let tuple = FourTuple(interfaceIndex: interface.index, local: endpoint, remote: remote)
       if timeWait.contains(tuple) {
         guard offset >= 16, timeWait.reuse(tuple, nowMilliseconds: nowMilliseconds) else { continue }
       }
-      if !isConnected(interface.index, endpoint, remote) { return port }
+      if !isConnected(interface.index, endpoint, remote) {
+        portCounter &+= offset + 1
+        return port
+      }
     }
     return nil
   }

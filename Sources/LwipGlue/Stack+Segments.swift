@@ -62,7 +62,9 @@ extension Stack {
     let most = Self.maximumTimeoutMilliseconds / tick
     var pcb = nc_tcp_active_pcbs()
     while let current = pcb {
-      let backedOff = least << UInt32(min(current.pointee.nrtx, 7))
+      // lwIP does not back off while connecting; Linux does, from a second (RFC 6298 section 5.5).
+      let base = current.pointee.state == SYN_SENT ? 1000 / tick : least
+      let backedOff = base << UInt32(min(current.pointee.nrtx, 7))
       current.pointee.rto = Int16(min(most, max(backedOff, UInt32(max(0, current.pointee.rto)))))
       pcb = current.pointee.next
     }
