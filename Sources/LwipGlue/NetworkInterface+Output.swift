@@ -10,12 +10,12 @@ extension NetworkInterface {
   func outputV4(_ p: UnsafeMutablePointer<pbuf>?, _ destination: UnsafePointer<ip4_addr_t>?) -> err_t {
     guard let p, let destination else { return err_t(ERR_ARG.rawValue) }
     let target = IPAddress(bytes: destination, isV6: false)
-    if addresses.contains(where: { $0.address == target }) { return netif_loop_output(netif, p) }
+    if Stack.isSourceBuild, addresses.contains(where: { $0.address == target }) { return netif_loop_output(netif, p) }
     let header = p.pointee.payload.assumingMemoryBound(to: UInt8.self)
     if offloads, Int(p.pointee.tot_len) > mtu, header[9] != protocolTCP {
       return nc_ip4_fragment(p, netif, destination, UInt16(mtu))
     }
-    return etharp_output(netif, p, destination)
+    return showingSource(of: header) { etharp_output(netif, p, destination) }
   }
 
   func outputV6(_ p: UnsafeMutablePointer<pbuf>?, _ destination: UnsafePointer<ip6_addr_t>?) -> err_t {

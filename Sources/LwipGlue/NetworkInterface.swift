@@ -32,7 +32,9 @@ public struct InterfaceCounters: Sendable, Equatable {
 /// for, while it processes the packet (`admit`), and by the gateway hook for their subnets.
 ///
 /// lwIP accepts a packet for any netif's address on any netif; `admit` drops what is not for this one, so that networks of
-/// one process stay apart.
+/// one process stay apart. The packaged library has no hooks: it finds the way of an answer without a PCB by the
+/// netifs' addresses alone, and cannot loop a packet without its own thread. There an interface shows its IPv4 address
+/// only while it is served (`hideV4`), and connections to own addresses are refused.
 public final class NetworkInterface: FrameSource {
   let netif: UnsafeMutablePointer<netif>
   public let name: String
@@ -117,6 +119,7 @@ public final class NetworkInterface: FrameSource {
     } else if !addresses.contains(where: { !$0.address.isV6 }) {
       showV4(address)
       netif_set_up(netif)
+      hideV4()
     }
     addresses.append(address)
     return true
@@ -137,6 +140,21 @@ public final class NetworkInterface: FrameSource {
   private func showV4(_ address: InterfaceAddress) {
     let mask = address.prefixBits == 0 ? 0 : UInt32.max << UInt32(32 - address.prefixBits)
     nc_netif_put_ip4(netif, address.address.v4Network, mask.bigEndian)
+  }
+
+  /// With the packaged library: no address, unless the interface is being served.
+  private func hideV4() {
+    if !Stack.isSourceBuild { nc_netif_put_ip4(netif, 0, 0) }
+  }
+
+  /// Runs `body` while lwIP sees the address that a packet speaks from.
+  func showingSource<Result>(of header: UnsafeRawPointer, _ body: () -> Result) -> Result {
+    guard !Stack.isSourceBuild else { return body() }
+    let (address, mask) = (nc_netif_ip4(netif), nc_netif_ip4_mask(netif))
+    let source = IPAddress(bytes: header + 12, isV6: false)
+    if let own = addresses.first(where: { $0.address == source }) { showV4(own) }
+    defer { nc_netif_put_ip4(netif, address, mask) }
+    return body()
   }
 
   /// Whether any configured address still waits for duplicate address detection.
@@ -217,6 +235,7 @@ public final class NetworkInterface: FrameSource {
     nc_netif_set_checksum_check(netif, !frame.offload.isTrusted)
     presentTimeWait(head)
     if ethernet_input(p, netif) != ERR_OK.rawValue { pbuf_free(p) }
+    hideV4()
     stack.sweepTimeWait()
   }
 
@@ -248,6 +267,7 @@ public final class NetworkInterface: FrameSource {
     switch UInt16(bigEndian: base.loadUnaligned(fromByteOffset: 12, as: UInt16.self)) {
     case 0x0800:
       guard head.count >= 34 else { return refuseMalformed() }
+      guard !isOwn(IPAddress(bytes: base + 26, isV6: false)) else { return refuse() }
       return admitV4(IPAddress(bytes: base + 30, isV6: false))
     case 0x0806:
       guard head.count >= 42 else { return refuseMalformed() }
@@ -256,11 +276,20 @@ public final class NetworkInterface: FrameSource {
       return true
     case 0x86dd:
       guard head.count >= 54 else { return refuseMalformed() }
+      // Only neighbour discovery may come from an address of ours: so another host that has it too is found out.
+      let isDiscovery = head.count > 54 && base.load(fromByteOffset: 20, as: UInt8.self) == 58
+        && (135...136).contains(base.load(fromByteOffset: 54, as: UInt8.self))
+      guard isDiscovery || !isOwn(IPAddress(bytes: base + 22, isV6: true)) else { return refuse() }
       let target = IPAddress(bytes: base + 38, isV6: true)
       return target.isMulticast || (!target.isLoopback && owns(target)) || refuse()
     default:
       return refuse()
     }
+  }
+
+  /// Nobody else on the wire may speak from these; an answer would come back to ourselves (RFC 1812 section 5.3.8).
+  private func isOwn(_ source: IPAddress) -> Bool {
+    source.isLoopback || addresses.contains { $0.address == source }
   }
 
   private func admitV4(_ target: IPAddress) -> Bool {

@@ -34,7 +34,9 @@ extension Stack {
   public func connect(
     _ interface: NetworkInterface, from local: Endpoint, to remote: Endpoint, owner: UInt64, noDelay: Bool
   ) throws(StackError) -> SlabKey {
-    guard interface.hasRoute(to: remote.address) else { throw StackError(ENETUNREACH) }
+    guard interface.hasRoute(to: remote.address), Self.isSourceBuild || !interface.owns(remote.address) else {
+      throw StackError(ENETUNREACH)  // the packaged library loops packets through a thread that is not there
+    }
     var local = local
     if local.address.isAny || local.address.isV6 != remote.address.isV6 {
       guard let source = interface.sourceAddress(for: remote.address) else { throw StackError(ENETUNREACH) }

@@ -148,7 +148,8 @@ static inline void nc_netif_ip6_set_static(struct netif *netif, s8_t i) {
   (void)netif, (void)i;
 #endif
 }
-static inline u32_t nc_netif_ip4(struct netif *netif) { return netif_ip4_addr(netif)->addr; }
+static inline u32_t nc_netif_ip4(const struct netif *netif) { return netif_ip4_addr(netif)->addr; }
+static inline u32_t nc_netif_ip4_mask(const struct netif *netif) { return netif_ip4_netmask(netif)->addr; }
 static inline void nc_netif_put_ip4(struct netif *netif, u32_t address, u32_t mask) {
   ip4_addr_set_u32(ip_2_ip4(&netif->ip_addr), address);
   ip4_addr_set_u32(ip_2_ip4(&netif->netmask), mask);
