@@ -43,7 +43,6 @@ struct CompareCommand: ParsableCommand {
         "compare needs root (CAP_NET_ADMIN), a /dev/net/tun that opens (modprobe tun) and ip(8) (apt-get install iproute2)"
       )
     }
-    Cleanup.onSignals()
     defer { Cleanup.removeAll() }
     let settings = Comparison.Settings(
       rounds: rounds ?? (quick ? 3 : 5), seconds: seconds ?? (quick ? 0.6 : 1.5), chunkBytes: 131_072, mtuBytes: 1500)

@@ -33,7 +33,7 @@ public struct MACAddress: Hashable, Sendable, CustomStringConvertible {
   public init(bits: UInt64) { self.bits = bits & 0xffff_ffff_ffff }
 
   /// Reads six bytes.
-  public init(_ bytes: UnsafeRawPointer) {
+  public init(reading bytes: UnsafeRawPointer) {
     var bits: UInt64 = 0
     for index in 0..<6 { bits = bits << 8 | UInt64(bytes.load(fromByteOffset: index, as: UInt8.self)) }
     self.bits = bits

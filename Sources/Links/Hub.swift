@@ -59,8 +59,8 @@ public final class Hub {
 
   private func forward(_ frame: Frame, from origin: Int) {
     guard let base = frame.head.baseAddress, frame.head.count >= 14 else { return }
-    let destination = MACAddress(base)
-    let source = MACAddress(base + 6)
+    let destination = MACAddress(reading: base)
+    let source = MACAddress(reading: base + 6)
     if !source.isGroup, table[source] != origin, table.count < Self.tableLimit || table[source] != nil {
       table[source] = origin
     }

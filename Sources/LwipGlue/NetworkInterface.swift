@@ -262,7 +262,7 @@ public final class NetworkInterface: FrameSource {
   /// Whether the frame is for this interface; makes lwIP see the IPv4 address it is for.
   private func admit(_ head: UnsafeRawBufferPointer) -> Bool {
     let base = head.baseAddress.unsafelyUnwrapped
-    let destination = MACAddress(base)
+    let destination = MACAddress(reading: base)
     guard destination == mac || destination.isGroup else { return refuse() }
     switch UInt16(bigEndian: base.loadUnaligned(fromByteOffset: 12, as: UInt16.self)) {
     case 0x0800:

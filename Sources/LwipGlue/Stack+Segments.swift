@@ -11,6 +11,7 @@ extension Stack {
   /// The least retransmission time-out, as Linux's TCP_RTO_MIN; below, a peer's delayed acknowledgement (up to 40 ms on
   /// Linux) would look like a loss.
   private static let minimumTimeoutMilliseconds: UInt32 = 200
+  private static let initialTimeoutMilliseconds: UInt32 = 1000
   private static let maximumTimeoutMilliseconds: UInt32 = 120_000
 
   /// The connection has been established: chooses segment sizes and windows.
@@ -25,6 +26,8 @@ extension Stack {
     }
     connection.pointee.superSegments = interface.offloads
     pcb.pointee.mss = UInt16(connection.pointee.wireSegmentBytes)
+    let tick = nc_tcp_slow_interval_milliseconds()
+    nc_tcp_begin_estimate(pcb, UInt16(Self.initialTimeoutMilliseconds / tick))
     nc_tcp_set_nodelay(pcb, interface.offloads || connection.pointee.noDelay)
     let initial = Self.initialWindowSegments * UInt32(connection.pointee.wireSegmentBytes)
     pcb.pointee.cwnd = max(pcb.pointee.cwnd, initial)
@@ -55,17 +58,19 @@ extension Stack {
     return connection.pointee.wireSegmentBytes
   }
 
-  /// lwIP computes time-outs from ticks of its slow timer; on a path faster than a tick that is no time at all.
+  /// lwIP computes time-outs from ticks of its slow timer; on a path faster than a tick that is no time at all. Before the
+  /// first measurement it waits for three seconds, and does not back off while connecting; here it is one second, then
+  /// two, four, … (RFC 6298 sections 2.1 and 5.5).
   func boundRetransmissionTimers() {
     let tick = nc_tcp_slow_interval_milliseconds()
-    let least = max(1, Self.minimumTimeoutMilliseconds / tick)
     let most = Self.maximumTimeoutMilliseconds / tick
     var pcb = nc_tcp_active_pcbs()
     while let current = pcb {
-      // lwIP does not back off while connecting; Linux does, from a second (RFC 6298 section 5.5).
-      let base = current.pointee.state == SYN_SENT ? 1000 / tick : least
-      let backedOff = base << UInt32(min(current.pointee.nrtx, 7))
-      current.pointee.rto = Int16(min(most, max(backedOff, UInt32(max(0, current.pointee.rto)))))
+      let doublings = UInt32(min(current.pointee.nrtx, 7))
+      let isConnecting = current.pointee.state == SYN_SENT || current.pointee.state == SYN_RCVD
+      let least = max(1, (isConnecting ? Self.initialTimeoutMilliseconds : Self.minimumTimeoutMilliseconds) / tick)
+      let computed = isConnecting ? 0 : UInt32(max(0, current.pointee.rto))
+      current.pointee.rto = Int16(min(most, max(least << doublings, computed)))
       pcb = current.pointee.next
     }
   }

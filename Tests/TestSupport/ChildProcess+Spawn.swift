@@ -2,6 +2,9 @@ internal import Glibc
 
 /// posix_spawn(3) with a clean signal state, the given descriptors, and nothing else inherited on purpose.
 enum Spawner {
+  /// Above all numbers that a child is given descriptors under.
+  private static let firstSource: Int32 = 64
+
   /// - Parameters:
   ///   - command: what to start.
   ///   - descriptors: child's number → this process's descriptor; each is dup2'ed, so close-on-exec does not matter.
@@ -10,7 +13,10 @@ enum Spawner {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
-    for (child, parent) in descriptors { posix_spawn_file_actions_adddup2(&actions, parent, child) }
+    // The actions run one after another: a source must not have a number that an earlier one overwrote.
+    let sources = descriptors.mapValues { fcntl($0, F_DUPFD_CLOEXEC, Spawner.firstSource) }
+    defer { for source in sources.values { close(source) } }
+    for (child, source) in sources { posix_spawn_file_actions_adddup2(&actions, source, child) }
 
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)

@@ -27,6 +27,7 @@ public enum Cleanup {
       guard !$0.isArmed else { return }
       $0.isArmed = true
       atexit { Cleanup.removeAll() }
+      watchSignals()
     }
   }
 
@@ -44,25 +45,31 @@ public enum Cleanup {
     for folder in left.folders { _ = try? run(Command("rm", ["-rf", folder]), seconds: 30) }
   }
 
-  /// For programs (the test runner has its own ways): INT, TERM and HUP remove everything, then end the process with
-  /// 128 + the signal's number. To be called once, before any thread is started, so that all inherit the mask.
-  public static func onSignals() {
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, signal) }
-    pthread_sigmask(SIG_BLOCK, &signals, nil)
+  /// The end of the pipe that the signal handler writes to; set once, before the handler is installed.
+  nonisolated(unsafe) private static var signalPipe: Int32 = -1
+
+  /// INT, TERM and HUP remove everything, then end the process with 128 + the signal's number. The handler only writes a
+  /// byte (signal-safety(7)); a thread of its own does the work.
+  private static func watchSignals() {
+    guard let pipe = try? Pipe() else { return }
+    signalPipe = pipe.write
     var thread = pthread_t()
-    pthread_create(
+    let reading = UnsafeMutableRawPointer(bitPattern: Int(pipe.read))
+    let isStarted = pthread_create(
       &thread, nil,
-      { _ in
-        var signals = sigset_t()
-        sigemptyset(&signals)
-        for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, signal) }
-        var signal: Int32 = 0
-        sigwait(&signals, &signal)
+      { reading in
+        var number: UInt8 = 0
+        guard read(Int32(Int(bitPattern: reading)), &number, 1) == 1 else { return nil }
         Cleanup.removeAll()
-        _exit(128 + signal)
-      }, nil)
+        _exit(128 + Int32(number))
+      }, reading)
+    guard isStarted == 0 else { return }
     pthread_detach(thread)
+    for number in [SIGINT, SIGTERM, SIGHUP] {
+      signal(number) { number in
+        var byte = UInt8(truncatingIfNeeded: number)
+        _ = write(Cleanup.signalPipe, &byte, 1)
+      }
+    }
   }
 }

@@ -85,7 +85,6 @@
 #define TCP_LISTEN_BACKLOG 1 /* bounds half-open connections per listener; the accept queue is the daemon's */
 #define SO_REUSE 1
 #define TCP_TMR_INTERVAL 25       /* ms; the RTO's granularity is twice that. LwipGlue keeps Linux's 200 ms floor */
-#define LWIP_TCP_RTO_TIME 1000    /* RFC 6298 section 2.1 */
 #define TCP_MSL 15000UL           /* 2 MSL = 30 s; Linux keeps TIME_WAIT for 60 s, RFC 9293 allows less */
 #define TCP_SYNMAXRTX 6
 #define TCP_MAXRTX 12

@@ -223,6 +223,15 @@ static inline void nc_tcp_free_time_wait(struct tcp_pcb *pcb) {
   nc_tcp_put_time_wait(pcb);
   tcp_abort(pcb); /* in TIME_WAIT lwIP sends nothing: it unlinks and frees */
 }
+/// Begins the estimate of the round-trip time with the handshake's (RFC 6298 section 2.2), in ticks of the slow timer;
+/// lwIP would begin with three seconds of variance. A SYN that was sent again tells nothing (Karn): `fallback_ticks`.
+static inline void nc_tcp_begin_estimate(struct tcp_pcb *pcb, u16_t fallback_ticks) {
+  const u32_t measured = pcb->rttest != 0 && pcb->nrtx == 0 ? tcp_ticks - pcb->rttest : fallback_ticks;
+  const s16_t ticks = (s16_t)(measured < 1000 ? measured : 1000);
+  pcb->sa = (s16_t)(ticks << 3);
+  pcb->sv = (s16_t)(ticks << 1);
+  pcb->rto = (s16_t)((pcb->sa >> 3) + pcb->sv);
+}
 static inline u32_t nc_tcp_msl_milliseconds(void) { return TCP_MSL; }
 static inline u32_t nc_tcp_slow_interval_milliseconds(void) { return TCP_SLOW_INTERVAL; }
 static inline u32_t nc_tcp_maximum_window(void) { return TCP_WND; }
