@@ -39,7 +39,9 @@ let package = Package(
   targets: [
     .systemLibrary(name: "CUring", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
     .systemLibrary(name: "CSignal"),
-    .systemLibrary(name: "CSocket"),
+    .target(
+      name: "CSocket",
+      cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"])]),
     .systemLibrary(name: "CTun"),
     clwip,
     .target(name: "NetcondRPC"),

@@ -7,6 +7,7 @@ internal import Slab
 struct Client: ~Copyable {
   let fd: Int32
   let network: Int
+  let process: Int32
   /// Request, its vector, the message header and room for control data: the kernel writes here while a receive is under
   /// way.
   let message: UnsafeMutablePointer<msghdr>
@@ -18,6 +19,7 @@ struct Client: ~Copyable {
   init(fd: Int32, network: Int) {
     self.fd = fd
     self.network = network
+    process = nc_peer_process(fd)
     message = .allocate(capacity: 1)
     vector = .allocate(capacity: 1)
     request = .allocate(byteCount: MemoryLayout<nc_request>.size, alignment: 16)

@@ -1,3 +1,4 @@
+internal import CSocket
 internal import DequeModule
 internal import Glibc
 internal import Logging
@@ -185,6 +186,8 @@ extension Daemon {
     socket.local = ends.local
     socket.remote = ends.remote
     socket.options = listener.pointee.options
+    socket.appInode = nc_socket_inode(pair.app)
+    socket.appProcess = listener.pointee.appProcess
     let (id, cookie) = (socket.id, socket.cookie)
     guard let key = sockets.insert(socket), let accepted = sockets.pointer(key) else {
       close(pair.daemon)

@@ -1,3 +1,4 @@
+internal import CSocket
 internal import Glibc
 internal import Logging
 internal import LwipGlue
@@ -68,7 +69,7 @@ extension Daemon {
     }
     if request.op == UInt16(NC_OP_SOCKET.rawValue) {
       guard descriptors.isEmpty else { return false }
-      let appEnd = makeSocket(request, network: networks[client.pointee.network], reply: &reply)
+      let appEnd = makeSocket(request, client, reply: &reply)
       defer { if let appEnd { close(appEnd) } }
       return Descriptors.send(client.pointee.fd, reply, passing: appEnd) == 0
     }
@@ -123,7 +124,10 @@ extension Daemon {
   }
 
   /// Makes a socket and its pair. Returns the app's end, or nil with the reply's status set.
-  private func makeSocket(_ request: nc_request, network: Network, reply: inout nc_reply) -> Int32? {
+  private func makeSocket(
+    _ request: nc_request, _ client: UnsafeMutablePointer<Client>, reply: inout nc_reply
+  ) -> Int32? {
+    let network = networks[client.pointee.network]
     let (family, type, kind, _) = request.argument
     guard family == AF_INET || family == AF_INET6 else {
       reply.status = EAFNOSUPPORT
@@ -145,6 +149,8 @@ extension Daemon {
       return nil
     }
     var socket = Socket(id: makeSocketID(), network: network.number, family: family, fd: pair.daemon, cookie: cookie)
+    socket.appInode = nc_socket_inode(pair.app)
+    socket.appProcess = client.pointee.process
     socket.fillerBytes = Pair.fill(app: pair.app)
     guard let key = sockets.insert(socket), let made = sockets.pointer(key) else {
       close(pair.daemon)

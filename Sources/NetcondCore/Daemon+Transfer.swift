@@ -203,6 +203,7 @@ extension Daemon {
     if events.contains(.failed) {
       if socket.pointee.state == .connecting { return connectFailed(key, socket, stack.error(of: connection)) }
       socket.pointee.connectionLost = true
+      socket.pointee.resetsApp = stack.error(of: connection) != 0
     }
     if events.contains(.endOfStream) { socket.pointee.peerEnded = true }
     if events.contains(.sent) {
@@ -265,6 +266,9 @@ extension Daemon {
 
   private func finishClosing(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     guard socket.pointee.operations.isEmpty else { return }
+    if socket.pointee.resetsApp, !Pair.isHungUp(socket.pointee.fd), !hasUnread(socket) {
+      _ = resets.inject(inode: socket.pointee.appInode, process: socket.pointee.appProcess, now: now)
+    }
     close(socket.pointee.fd)
     _ = sockets.remove(key)
   }

@@ -53,6 +53,7 @@ public final class Daemon {
   var sockets: Slab<Socket>
   var clients: Slab<Client>
   var sendSlots = SendSlots()
+  var resets = ResetInjector()
   /// Sockets whose receive found no buffer.
   var starved: Deque<SlabKey> = []
   let nonce = UInt64.random(in: .min ... .max)

@@ -41,9 +41,12 @@ public struct Home: Sendable {
 
   private func makeFolder(_ path: String) throws {
     if mkdir(path, 0o755) == 0 || errno == EEXIST {
-      var status = stat()
-      if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { return }
-      throw HomeError(description: "\(path) is no folder; remove it or choose another home")
+      guard let folder = opendir(path) else {
+        if errno != ENOTDIR { throw failure(path, errno) }
+        throw HomeError(description: "\(path) is no folder; remove it or choose another home")
+      }
+      closedir(folder)
+      return
     }
     throw failure(path, errno)
   }

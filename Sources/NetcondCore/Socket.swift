@@ -68,6 +68,11 @@ struct Socket: ~Copyable {
   var options = SocketOptions()
   var backlog = 0
   var acceptQueue: Deque<PendingAccept> = []
+  /// Which socket the app's end is, in /proc/PID/fd, and the process that asked for it (or for its listener).
+  var appInode: UInt = 0
+  var appProcess: Int32 = 0
+  /// The app is to find ECONNRESET instead of end of file.
+  var resetsApp = false
   /// Received from the app and not yet taken by the stack: buffer, and the range in it.
   var pending: (buffer: Int, offset: Int, count: Int)?
   /// Where the message of the send under way lives.

@@ -1,0 +1,40 @@
+// Control messages (cmsg(3)) and descriptors of other processes, as functions: macros, variadic calls and glibc's newer
+// wrappers are not imported by Swift. Declared with plain types only, and defined in C: several Clang modules declare
+// struct msghdr and its kin, and the importer would pick any.
+#ifndef NC_SOCKET_H
+#define NC_SOCKET_H
+
+#include <stddef.h>
+
+/// Descriptors that one received message has room for: more than any request may carry, so that all of them arrive and
+/// can be closed; what does not fit the kernel closes itself (MSG_CTRUNC).
+#define NC_CONTROL_DESCRIPTORS 8
+
+/// The bytes of control data for NC_CONTROL_DESCRIPTORS descriptors.
+size_t nc_control_bytes(void);
+
+/// Describes a message (struct msghdr) of `count` pieces (struct iovec) at `vectors`, with `control_bytes` bytes of room
+/// for control data (or NULL, 0).
+void nc_message_prepare(void *message, void *vectors, size_t count, void *control, size_t control_bytes);
+
+/// Whether a received message, or its control data, did not fit.
+int nc_message_is_truncated(const void *message);
+
+/// The descriptors that came with a received message, at most `capacity` of them; further ones are closed.
+int nc_take_descriptors(void *message, int *out, int capacity);
+
+/// Sends `bytes` bytes at `data` in one message, with descriptor `passed` unless it is -1; never waits, never raises
+/// SIGPIPE. 0, or a negated errno (EMSGSIZE where only a part could be sent).
+int nc_send_with_fd(int fd, const void *data, size_t bytes, int passed);
+
+/// Borrows descriptor `number` of process `pid` (pidfd_getfd(2), Linux 5.6; needs the right to trace it). A descriptor, or
+/// a negated errno.
+int nc_borrow_descriptor(int pid, int number);
+
+/// The inode of a socket, as /proc/PID/fd shows it; 0 on failure.
+unsigned long nc_socket_inode(int fd);
+
+/// The process at the other end of a unix connection (SO_PEERCRED, unix(7)); 0 on failure.
+int nc_peer_process(int fd);
+
+#endif

@@ -1,0 +1,79 @@
+#include "nc_socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+size_t nc_control_bytes(void) { return CMSG_SPACE(NC_CONTROL_DESCRIPTORS * sizeof(int)); }
+
+void nc_message_prepare(void *message, void *vectors, size_t count, void *control, size_t control_bytes) {
+  const struct msghdr prepared = {
+      .msg_iov = vectors, .msg_iovlen = count, .msg_control = control, .msg_controllen = control_bytes};
+  memcpy(message, &prepared, sizeof prepared);
+}
+
+int nc_message_is_truncated(const void *message) {
+  return (((const struct msghdr *)message)->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+}
+
+int nc_take_descriptors(void *opaque, int *out, int capacity) {
+  struct msghdr *message = opaque;
+  int count = 0;
+  for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL; header = CMSG_NXTHDR(message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t total = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < total; i++) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
+      if (count < capacity) out[count++] = fd;
+      else close(fd);
+    }
+  }
+  return count;
+}
+
+int nc_send_with_fd(int fd, const void *data, size_t bytes, int passed) {
+  struct iovec vector = {.iov_base = (void *)data, .iov_len = bytes};
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+  if (passed >= 0) {
+    memset(&control, 0, sizeof control);
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control.space;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &passed, sizeof passed);
+  }
+  const ssize_t sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent < 0) return -errno;
+  return (size_t)sent == bytes ? 0 : -EMSGSIZE;
+}
+
+int nc_borrow_descriptor(int pid, int number) {
+  const int process = pidfd_open(pid, 0);
+  if (process < 0) return -errno;
+  const int fd = pidfd_getfd(process, number, 0);
+  const int code = errno;
+  close(process);
+  return fd >= 0 ? fd : -code;
+}
+
+unsigned long nc_socket_inode(int fd) {
+  struct stat status;
+  return fstat(fd, &status) == 0 ? status.st_ino : 0;
+}
+
+int nc_peer_process(int fd) {
+  struct ucred credentials;
+  socklen_t size = sizeof credentials;
+  return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.pid : 0;
+}
