@@ -67,7 +67,7 @@ bench: build ## compares with kernel TCP over veth (QUICK=1: two minutes); needs
 	  echo "  Cure: sudo env PATH=\"\$$PATH\" make bench QUICK=1; in a container: --privileged --device /dev/net/tun" >&2; \
 	  exit 1; \
 	fi
-	NETCOND_BIN_DIR='$(abspath $(RELEASE))' $(RELEASE)/netcond-bench compare \
+	NETCOND_BIN_DIR='$(abspath $(RELEASE))' $(RELEASE)/netcond-bench compare --json bench-report/compare.json \
 	  $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_FLAGS)
 
 # Only what a former 'make' did not build yet is built here, so 'sudo make install' needs no toolchain after it.

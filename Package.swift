@@ -71,6 +71,16 @@ let package = Package(
       path: "Benchmarks/BenchKit", swiftSettings: swift),
     .executableTarget(
       name: "netcond-bench", dependencies: ["BenchKit"], path: "Benchmarks/NetcondBench", swiftSettings: swift),
+    // Tests of the libraries, in process. Everything that makes a `Stack` is in LwipGlueTests, under one serialized suite:
+    // lwIP is one set of globals per process, and swift test runs all targets in one process.
+    .testTarget(name: "SlabTests", dependencies: ["Slab"], swiftSettings: swift),
+    .testTarget(name: "FramesTests", dependencies: ["Frames"], swiftSettings: swift),
+    .testTarget(name: "UringLoopTests", dependencies: ["UringLoop"], swiftSettings: swift),
+    .testTarget(name: "LinksTests", dependencies: ["Links", "Frames", "UringLoop"], swiftSettings: swift),
+    .testTarget(
+      name: "LwipGlueTests", dependencies: ["LwipGlue", "Frames", "Slab", "Links", "UringLoop"], swiftSettings: swift),
+    .testTarget(
+      name: "NetcondCoreTests", dependencies: ["NetcondCore", "LwipGlue", "Frames", "Slab"], swiftSettings: swift),
     .testTarget(
       name: "SystemTests", dependencies: ["TestSupport", "BenchKit", "NetcondRPC"], path: "Tests/SystemTests",
       exclude: ["Programs"], swiftSettings: swift),

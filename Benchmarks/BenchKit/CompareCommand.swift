@@ -11,14 +11,15 @@ struct CompareCommand: ParsableCommand {
     commandName: "compare",
     abstract: "Compares netcond over a tap with the kernel's TCP over veth. Needs root and /dev/net/tun.",
     discussion: """
-      Makes network namespaces of its own, starts a daemon of its own, and removes all of it at the end, on failure and \
-      on signals. Both sides run the same programs; the order changes every round; the better place of each side counts.
+      Makes network namespaces of its own, starts a daemon of its own, and removes all of it at the end, on failure \
+      and on signals. Both sides run the same programs; the order changes every round; the better place of each side \
+      counts.
       """)
 
   @Flag(help: "Fewer and shorter rounds: under two minutes.")
   var quick = false
 
-  @Option(help: ArgumentHelp("Write the figures here as JSON.", valueName: "file"))
+  @Option(help: ArgumentHelp("Write the figures here as JSON; makes the folder.", valueName: "file"))
   var json: String?
 
   @Option(help: ArgumentHelp("The folder with netcond, netcond-bench and the library.", valueName: "dir"))
@@ -40,8 +41,7 @@ struct CompareCommand: ParsableCommand {
   func run() throws {
     guard Requirements.hasTap else {
       throw SupportError(
-        "compare needs root (CAP_NET_ADMIN), a /dev/net/tun that opens (modprobe tun) and ip(8) (apt-get install iproute2)"
-      )
+        "compare needs root (CAP_NET_ADMIN), a /dev/net/tun that opens (modprobe tun) and ip(8) (package iproute2)")
     }
     defer { Cleanup.removeAll() }
     let settings = Comparison.Settings(
@@ -51,6 +51,7 @@ struct CompareCommand: ParsableCommand {
     if let json {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+      if let end = json.lastIndex(of: "/"), end > json.startIndex { mkdir(String(json[..<end]), 0o755) }
       try writeFile(json, String(decoding: encoder.encode(comparison), as: UTF8.self) + "\n")
     }
     if comparison.series.contains(where: { !$0.problems.isEmpty }) { throw ExitCode(1) }

@@ -8,8 +8,8 @@ func cpuNanoseconds(_ clock: clockid_t) -> UInt64 {
   return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
-/// Blocking transfers over one connected socket, each byte the pattern's. Plain read(2) and write(2): under interception
-/// these are the kernel's own.
+/// Blocking transfers over one connected socket, each byte the pattern's. Plain read(2) and write(2): under
+/// interception these are the kernel's own.
 struct Stream: ~Copyable {
   let descriptor: Int32
   let chunkBytes: Int

@@ -1,5 +1,5 @@
-/// A 64-bit digest of a byte stream, eight bytes a step, the same however the stream is cut. Not cryptographic: it tells
-/// that two ends saw the same bytes, against accidents, not against intent.
+/// A 64-bit digest of a byte stream, eight bytes a step, the same however the stream is cut. Not cryptographic: it
+/// tells that two ends saw the same bytes, against accidents, not against intent.
 public struct StreamDigest: Sendable {
   private static let multiplier: UInt64 = 0x9e37_79b9_7f4a_7c15
 

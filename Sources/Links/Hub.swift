@@ -78,7 +78,7 @@ public final class Hub {
 public final class HubPort: Link {
   fileprivate let number: Int
   private let hub: Hub
-  private weak var delegate: (any LinkDelegate)?
+  private unowned var delegate: (any LinkDelegate)?
   public private(set) var facts: LinkFacts
   public private(set) var counters = LinkCounters()
   public var name: String { "hub:\(hub.name)" }

@@ -18,7 +18,7 @@ public final class TapLink: Link, FrameSource {
 
   private let device: TapDevice
   private var context: LinkContext?
-  private weak var delegate: (any LinkDelegate)?
+  private unowned var delegate: (any LinkDelegate)?
   public private(set) var facts: LinkFacts
   public private(set) var counters = LinkCounters()
   public let name: String

@@ -48,7 +48,7 @@ public final class NetworkInterface: FrameSource {
   public internal(set) var counters = InterfaceCounters()
   let stack: Stack
   let frames: FramePool
-  weak var transmitter: (any FrameTransmitter)?
+  unowned var transmitter: (any FrameTransmitter)?
   private var gatewayV4 = ip4_addr_t()
   private var gatewayV6 = ip6_addr_t()
   private var hopV4 = ip4_addr_t()

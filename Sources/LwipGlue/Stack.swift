@@ -49,7 +49,7 @@ public final class Stack {
   var listeners = Slab<Listener>(capacity: 65_536)
   private var eventQueue: Deque<EventOwner> = []
   private(set) var interfaces: [NetworkInterface] = []
-  weak var sendMemory: (any SendMemory)?
+  let sendMemory: (any SendMemory)?
   private let frames: FramePool
   private let hashKey: (UInt64, UInt64) = (.random(in: .min ... .max), .random(in: .min ... .max))  // getrandom(2)
   private var startMilliseconds: UInt64 = 0

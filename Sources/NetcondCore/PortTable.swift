@@ -27,7 +27,7 @@ struct PortTable {
     guard let others = bindings[port] else { return true }
     return !others.contains {
       $0.socket != binding.socket && $0.overlaps(binding)
-        && !($0.reuseAddress && binding.reuseAddress && !$0.isListening && !binding.isListening)
+        && !($0.reuseAddress && binding.reuseAddress && !$0.isListening)
     }
   }
 

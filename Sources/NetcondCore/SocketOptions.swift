@@ -54,18 +54,23 @@ struct SocketOptions {
     }
     let key = Key(level: level, name: name)
     guard let rule = Self.rules[key] else { return ENOPROTOOPT }
-    let value: Int32
+    var value: Int32
     if data.count >= 4 {
       value = data.loadUnaligned(as: Int32.self)
+    } else if data.count == 0, level == Int32(IPPROTO_IP), name == 1 {
+      value = 0
     } else if data.count >= 1, level == Int32(IPPROTO_IP) {
       value = Int32(data[0])  // ip(7): the kernel takes a byte for these
     } else {
       return EINVAL
     }
+    if name == 1, level == Int32(IPPROTO_IP) { value &= 0xfc }
+    if name == 2, level == Int32(IPPROTO_IP), value == 0 { return EINVAL }
     guard rule.range.contains(value) else { return EINVAL }
+    if name == 67, level == Int32(IPPROTO_IPV6), value > 0 { value &= 0xfc }
     let isBuffer = level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_RCVBUF)
     if isBuffer {
-      values[key] = min(max(value, 1152), 1 << 29) * 2  // socket(7): the kernel doubles the value
+      values[key] = min(max(value, name == SO_SNDBUF ? 2304 : 1152), 1 << 29) * 2  // socket(7): the kernel doubles the value
     } else {
       values[key] = rule.isFlag ? (value != 0 ? 1 : 0) : (value == -1 ? rule.initial : value)
     }

@@ -6,8 +6,8 @@ import Testing
 extension SystemTests {
   /// A client that sends what no honest library would loses its own connection, and nothing else happens.
   @Suite struct HostileRPC {
-    /// Runs `attack` against a hub's left network, then checks that the daemon serves, that an agent that was there before
-    /// still works, and that no descriptor stayed.
+    /// Runs `attack` against a hub's left network, then checks that the daemon serves, that an agent that was there
+    /// before still works, and that no descriptor stayed.
     private func survive(_ attack: (HubStage, String) throws -> Void) throws {
       let stage = try HubStage()
       let witness = try SocketAgent(stage.onLeft)

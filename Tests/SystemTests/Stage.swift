@@ -1,8 +1,8 @@
 import TestSupport
 import Testing
 
-/// All whole-daemon tests, one after another: two cores carry a daemon, its programs and their peers, and some tests bound
-/// seconds.
+/// All whole-daemon tests, one after another: two cores carry a daemon, its programs and their peers, and some tests
+/// bound seconds.
 @Suite("the whole daemon with real programs", .serialized, .timeLimit(.minutes(4)))
 enum SystemTests {}
 
@@ -18,7 +18,8 @@ extension Trait where Self == ConditionTrait {
   }
 }
 
-/// Addresses that a stage uses. They are visible inside one daemon or one namespace only, so runs in parallel share them.
+/// Addresses that a stage uses. They are visible inside one daemon or one namespace only, so runs in parallel share
+/// them.
 enum Address {
   static let left = "10.77.1.1"
   static let right = "10.77.1.2"

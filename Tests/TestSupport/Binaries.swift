@@ -1,5 +1,5 @@
-/// The built programs that tests and the benchmark start: never linked in, always run (manifest.md: nothing may depend on
-/// the target Intercept).
+/// The built programs that tests and the benchmark start: never linked in, always run (manifest.md: nothing may depend
+/// on the target Intercept).
 public struct Binaries: Sendable {
   /// The folder that holds them.
   public let folder: String

@@ -48,8 +48,8 @@ public enum Cleanup {
   /// The end of the pipe that the signal handler writes to; set once, before the handler is installed.
   nonisolated(unsafe) private static var signalPipe: Int32 = -1
 
-  /// INT, TERM and HUP remove everything, then end the process with 128 + the signal's number. The handler only writes a
-  /// byte (signal-safety(7)); a thread of its own does the work.
+  /// INT, TERM and HUP remove everything, then end the process with 128 + the signal's number. The handler only writes
+  /// a byte (signal-safety(7)); a thread of its own does the work.
   private static func watchSignals() {
     guard let pipe = try? Pipe() else { return }
     signalPipe = pipe.write

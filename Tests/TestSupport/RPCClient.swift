@@ -27,7 +27,8 @@ public final class RPCClient {
   deinit { Glibc.close(descriptor) }
 
   /// Sends one message, with descriptors by SCM_RIGHTS (unix(7)), without waiting for room.
-  /// - Returns: 0, or errno: EPIPE or ECONNRESET when the daemon has closed the connection, EAGAIN when its queue is full.
+  /// - Returns: 0, or errno: EPIPE or ECONNRESET when the daemon has closed the connection, EAGAIN when its queue is
+  /// full.
   public func send(_ message: [UInt8], passing descriptors: [Int32] = []) -> Int32 {
     var message = message
     var control = RPCClient.rights(descriptors)

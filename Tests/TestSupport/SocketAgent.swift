@@ -1,5 +1,5 @@
-/// A small Python program that makes socket calls on request (Tests/SystemTests/Programs/agent.py): tests read as scripts
-/// of what an app does. It runs natively or intercepted; the answers must be the same.
+/// A small Python program that makes socket calls on request (Tests/SystemTests/Programs/agent.py): tests read as
+/// scripts of what an app does. It runs natively or intercepted; the answers must be the same.
 public final class SocketAgent {
   public let process: ChildProcess
 

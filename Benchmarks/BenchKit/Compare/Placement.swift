@@ -1,5 +1,5 @@
-/// Where the parts of a measurement run. Placement moves all figures (shared/design/datapath.md: a core that idles has to
-/// be woken), so each is told with its place, and both sides get the same kinds of place.
+/// Where the parts of a measurement run. Placement moves all figures (shared/design/datapath.md: a core that idles has
+/// to be woken), so each is told with its place, and both sides get the same kinds of place.
 struct Placement: Codable, Equatable, Sendable {
   /// Which places are tried.
   enum Choice: String, CaseIterable, Sendable {

@@ -62,8 +62,8 @@ extension Comparison {
       series.problems.map { "FAILED: \(series.workload.rawValue), \(series.side.rawValue): \($0)" }
     }
     let head = "\(machine.processor), \(machine.processorCount) CPUs, Linux \(machine.kernel) \(machine.architecture)"
-    let plan =
-      "\(settings.rounds) rounds of \(settings.seconds) s, interleaved; medians; one TCP stream, MTU \(settings.mtuBytes)"
+    let rounds = "\(settings.rounds) rounds of \(settings.seconds) s"
+    let plan = "\(rounds), interleaved; medians; one TCP stream, MTU \(settings.mtuBytes)"
     return ([head, plan, "", summary.text, "", all.text] + problems).joined(separator: "\n")
   }
 }

@@ -1,7 +1,7 @@
 internal import TestSupport
 
-/// The stage of a comparison: two namespaces joined by veth for the kernel's side, one with a daemon's tap for ours. All
-/// of it goes when the testbed goes.
+/// The stage of a comparison: two namespaces joined by veth for the kernel's side, one with a daemon's tap for ours.
+/// All of it goes when the testbed goes.
 final class Testbed {
   private enum Address {
     static let kernelApp = "10.78.1.1"

@@ -20,7 +20,8 @@ enum Workload: String, Codable, CaseIterable, Sendable {
   /// Whether the app serves and the peer is the client.
   var isAppServer: Bool { self == .churnAsServer }
 
-  /// The least ratio to the kernel's figure that the first version has to reach (issue 2, section 8); nil where none is set.
+  /// The least ratio to the kernel's figure that the first version has to reach (issue 2, section 8); nil where none is
+  /// set.
   var floor: Double? {
     switch self {
     case .bulkSend: 1.0

@@ -1,0 +1,141 @@
+import Frames
+import LwipGlue
+import NetcondCore
+import Testing
+
+private let file = "/home/networks.d/0123456789abcdef.conf"
+
+private func parse(_ text: String, file: String = file) -> Result<NetworkConfiguration, ConfigurationErrors> {
+  NetworkConfiguration.parse(text, file: file)
+}
+
+private func mistakes(_ text: String, file: String = file) -> [ConfigurationError] {
+  guard case .failure(let errors) = parse(text, file: file) else { return [] }
+  return errors.errors
+}
+
+@Suite struct ConfigurationTests {
+  @Test func `a full file is understood`() throws {
+    let network = try parse(
+      """
+      # the lab's network
+      link = tap:lab0
+
+      address=10.1.0.2/24   # first
+      address=10.2.0.2/16
+      address = fd00::2/64
+      gateway=10.1.0.1
+      gateway=fe80::1
+      mtu=9000
+      mac=02:00:5E:10:00:01
+      """
+    ).get()
+    #expect(network.id == NetworkID(rawValue: 0x0123_4567_89ab_cdef))
+    #expect(network.file == file)
+    #expect(network.link == .tap("lab0"))
+    #expect(network.linkLine == 2)
+    #expect(network.addresses.map(\.description) == ["10.1.0.2/24", "10.2.0.2/16", "fd00::2/64"])
+    #expect(network.gateways.map(\.description) == ["10.1.0.1", "fe80::1"])
+    #expect(network.mtu == 9000)
+    #expect(network.mac?.bits == 0x0200_5e10_0001)
+  }
+
+  @Test(arguments: ["", "\n\n", "# nothing\n", "   \n\t\n"]) func `an empty file is a network on the default hub`(
+    text: String
+  ) throws {
+    let network = try parse(text).get()
+    #expect(network.link == .hub("default"))
+    #expect(network.link.description == "hub:default")
+    #expect(network.addresses.isEmpty && network.gateways.isEmpty)
+    #expect(network.mtu == nil && network.mac == nil)
+  }
+
+  @Test(arguments: [
+    "link=hub:a", "link=hub:A-b_c.9", "link=tap:abcdefghijklmno", "mtu=1280", "mtu=65000", "address=10.0.0.1/31",
+    "address=10.0.0.0/31", "address=10.0.0.255/32", "address=fd00::/64", "address=fe80::5/10", "address=10.0.0.1/8\r",
+    "mac=00:00:00:00:00:01",
+  ])
+  func `what is allowed to the edge is allowed`(line: String) {
+    #expect(mistakes(line) == [])
+  }
+
+  @Test(arguments: [
+    "nonsense", "=", "key=value", "Link=hub:a", "link", "link=", "link=hub", "link=hub:", "link=hub:a b",
+    "link=hub:a/b",
+    "link=tap:", "link=tap:.", "link=tap:..", "link=tap:abcdefghijklmnop", "link=veth:x", "link=hub:ä",
+    "address=", "address=10.0.0.1", "address=10.0.0.1/", "address=10.0.0.1/0", "address=10.0.0.1/33",
+    "address=10.0.0.1/-1", "address=10.0.0.1/24/1", "address=10.0.0/24", "address=fd00::1/129", "address=hello/8",
+    "address=10.0.0.0/24", "address=10.0.0.255/24", "address=0.0.0.0/8", "address=127.0.0.1/8", "address=::1/128",
+    "address=224.0.0.1/4", "address=ff02::1/64", "address=255.255.255.255/32", "address=::/64",
+    "gateway=", "gateway=10.0.0.1/24", "gateway=0.0.0.0", "gateway=127.0.0.1", "gateway=224.0.0.1", "gateway=x",
+    "mtu=", "mtu=1279", "mtu=65001", "mtu=1500.0", "mtu=-1", "mtu=99999999999999999999",
+    "mac=", "mac=01:00:5e:00:00:01", "mac=ff:ff:ff:ff:ff:ff", "mac=00:00:00:00:00:00", "mac=02:00:5e:10:00",
+  ])
+  func `a mistake is reported with its line, cause and cure`(line: String) {
+    let errors = mistakes("# first\n\n" + line + "\n")
+    #expect(errors.count == 1, "\(errors)")
+    for error in errors {
+      #expect(error.file == file)
+      #expect(error.line == 3)
+      #expect(!error.cause.isEmpty && !error.cure.isEmpty)
+      #expect(error.description == "\(file):3: \(error.cause); \(error.cure)")
+    }
+  }
+
+  @Test func `all mistakes of a file are reported, in the order of their lines`() {
+    let errors = mistakes("mtu=1\nlink=veth:x\naddress=10.0.0.1\n\nmac=1\nwhat\ngateway=10.9.9.9\n")
+    #expect(errors.map(\.line) == [1, 2, 3, 5, 6, 7])
+    #expect(ConfigurationErrors(errors).description.split(separator: "\n").count == 6)
+  }
+
+  @Test(arguments: ["link=hub:a", "mtu=1500", "mac=02:00:00:00:00:01"])
+  func `a key given twice names the first line`(line: String) {
+    let errors = mistakes("\(line)\n\(line)\n")
+    #expect(errors.map(\.line) == [2])
+    #expect(errors.first?.cause.contains("line 1") == true)
+  }
+
+  @Test func `an address given twice, or too many of them, is refused`() {
+    #expect(mistakes("address=10.0.0.1/24\naddress=10.0.0.1/16\n").map(\.line) == [2])
+    let many = (1...17).map { "address=10.0.\($0).1/24" }.joined(separator: "\n")
+    #expect(mistakes(many).map(\.line) == [17])
+  }
+
+  @Test func `a gateway must be on a subnet of the network, one for each family`() {
+    #expect(mistakes("gateway=10.1.0.1\naddress=10.1.0.2/24\n") == [])
+    #expect(mistakes("address=10.1.0.2/24\ngateway=10.2.0.1\n").map(\.line) == [2])
+    #expect(mistakes("gateway=10.1.0.1\n").map(\.line) == [1])
+    #expect(mistakes("address=fd00::2/64\ngateway=fe80::1\n") == [])
+    #expect(mistakes("address=10.1.0.2/24\ngateway=10.1.0.1\ngateway=10.1.0.3\n").map(\.line) == [3])
+  }
+
+  @Test(arguments: [
+    "x.conf", "0123456789abcdef", "0123456789abcde.conf", "0123456789abcdef0.conf", "0123456789abcdeg.conf", ".conf",
+    "+123456789abcdef.conf",
+  ])
+  func `the file's name must be a network id`(name: String) {
+    let errors = mistakes("", file: "/etc/\(name)")
+    #expect(errors.map(\.line) == [0])
+    #expect(errors.first?.description.hasPrefix("/etc/\(name): ") == true)
+  }
+}
+
+@Suite struct NetworkIDTests {
+  @Test(arguments: ["0000000000000000", "0123456789abcdef", "ffffffffffffffff"]) func `prints what it parsed`(
+    text: String
+  ) {
+    #expect(NetworkID(text)?.description == text)
+  }
+
+  @Test(arguments: [
+    "", "0", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeg", "+123456789abcdef", "-123456789abcdef",
+    "0x23456789abcdef",
+  ])
+  func `refuses what is not 16 hexadecimal digits`(text: String) {
+    #expect(NetworkID(text) == nil)
+  }
+
+  @Test func `upper case is the same network`() {
+    #expect(NetworkID("0123456789ABCDEF") == NetworkID("0123456789abcdef"))
+  }
+}
