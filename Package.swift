@@ -52,7 +52,10 @@ let package = Package(
       name: "Links",
       dependencies: ["CTun", "Frames", "UringLoop", .product(name: "DequeModule", package: "swift-collections")],
       swiftSettings: swift),
-    .target(name: "LwipGlue", dependencies: ["CLwip", "Frames", "Slab", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
+    .target(
+      name: "LwipGlue",
+      dependencies: ["CLwip", "Frames", "Slab", .product(name: "DequeModule", package: "swift-collections")],
+      swiftSettings: swift),
     .target(
       name: "NetcondCore",
       dependencies: [

@@ -77,10 +77,12 @@ public final class NetworkInterface: FrameSource {
     self.transmitter = transmitter
     netif = .allocate(capacity: 1)
     netif.initialize(to: CLwip.netif())
-    netif_add_noaddr(netif, Unmanaged.passUnretained(self).toOpaque(), { netif in
-      NetworkInterface.of(netif).configure()
-      return err_t(ERR_OK.rawValue)
-    }, { p, netif in ethernet_input(p, netif) })
+    netif_add_noaddr(
+      netif, Unmanaged.passUnretained(self).toOpaque(),
+      { netif in
+        NetworkInterface.of(netif).configure()
+        return err_t(ERR_OK.rawValue)
+      }, { p, netif in ethernet_input(p, netif) })
     nc_netif_set_checksum_generation(netif, !self.offloads)
     netif_set_link_up(netif)
     netif_set_up(netif)
@@ -97,7 +99,8 @@ public final class NetworkInterface: FrameSource {
     withUnsafeMutableBytes(of: &netif.pointee.hwaddr) { $0.copyBytes(from: mac.bytes) }
     netif.pointee.mtu = offloads ? .max : UInt16(mtu)
     nc_netif_set_mtu6(netif, netif.pointee.mtu)
-    let flags = UInt32(NETIF_FLAG_BROADCAST) | UInt32(NETIF_FLAG_ETHARP) | UInt32(NETIF_FLAG_ETHERNET)
+    let flags =
+      UInt32(NETIF_FLAG_BROADCAST) | UInt32(NETIF_FLAG_ETHARP) | UInt32(NETIF_FLAG_ETHERNET)
       | UInt32(NETIF_FLAG_IGMP) | UInt32(NETIF_FLAG_MLD6)
     netif.pointee.flags = UInt8(flags)
     netif.pointee.output = { netif, p, destination in NetworkInterface.of(netif).outputV4(p, destination) }
@@ -246,7 +249,9 @@ public final class NetworkInterface: FrameSource {
     let ip = base + 14
     let (addressBytes, source) = isV6 ? (16, 8) : (4, 12)
     let ipHeaderBytes = isV6 ? 40 : Int(ip.load(as: UInt8.self) & 0xf) * 4
-    guard head.count >= 14 + ipHeaderBytes + 20, ip.load(fromByteOffset: isV6 ? 6 : 9, as: UInt8.self) == 6 else { return }
+    guard head.count >= 14 + ipHeaderBytes + 20, ip.load(fromByteOffset: isV6 ? 6 : 9, as: UInt8.self) == 6 else {
+      return
+    }
     let tcp = ip + ipHeaderBytes
     func word(_ offset: Int) -> UInt16 { UInt16(bigEndian: tcp.loadUnaligned(fromByteOffset: offset, as: UInt16.self)) }
     let tuple = FourTuple(
@@ -277,7 +282,8 @@ public final class NetworkInterface: FrameSource {
     case 0x86dd:
       guard head.count >= 54 else { return refuseMalformed() }
       // Only neighbour discovery may come from an address of ours: so another host that has it too is found out.
-      let isDiscovery = head.count > 54 && base.load(fromByteOffset: 20, as: UInt8.self) == 58
+      let isDiscovery =
+        head.count > 54 && base.load(fromByteOffset: 20, as: UInt8.self) == 58
         && (135...136).contains(base.load(fromByteOffset: 54, as: UInt8.self))
       guard isDiscovery || !isOwn(IPAddress(bytes: base + 22, isV6: true)) else { return refuse() }
       let target = IPAddress(bytes: base + 38, isV6: true)

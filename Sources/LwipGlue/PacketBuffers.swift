@@ -59,7 +59,8 @@ struct PacketBuffers {
     return p
   }
 
-  private static func lend(_ frame: Frame, _ base: UnsafeMutableRawPointer, _ bytes: Int) -> UnsafeMutablePointer<pbuf>? {
+  private static func lend(_ frame: Frame, _ base: UnsafeMutableRawPointer, _ bytes: Int) -> UnsafeMutablePointer<pbuf>?
+  {
     let lent: UnsafeMutablePointer<Lent>
     if let reused = free.popLast() {
       lent = reused

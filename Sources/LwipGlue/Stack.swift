@@ -244,5 +244,6 @@ private func hookSegment(
   _ pcb: UnsafeMutablePointer<tcp_pcb>?, _ header: UnsafeMutablePointer<tcp_hdr>?, _ payloadBytes: UInt16
 ) -> err_t {
   guard let stack = Stack.current, let pcb, let header else { return err_t(ERR_OK.rawValue) }
-  return stack.onSegment(pcb, header, payloadBytes: Int(payloadBytes)) ? err_t(ERR_OK.rawValue) : err_t(ERR_ABRT.rawValue)
+  return stack.onSegment(pcb, header, payloadBytes: Int(payloadBytes))
+    ? err_t(ERR_OK.rawValue) : err_t(ERR_ABRT.rawValue)
 }

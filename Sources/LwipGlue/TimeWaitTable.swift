@@ -59,7 +59,9 @@ struct TimeWaitTable {
       let deadline = nowMilliseconds + UInt64(2 * nc_tcp_msl_milliseconds())
       entries[tuple] = Entry(pcb: pcb, deadlineMilliseconds: deadline)
       order.append((tuple, deadline))
-      while entries.count > Self.limit, let oldest = order.popFirst() { remove(oldest.tuple, oldest.deadlineMilliseconds) }
+      while entries.count > Self.limit, let oldest = order.popFirst() {
+        remove(oldest.tuple, oldest.deadlineMilliseconds)
+      }
     }
   }
 

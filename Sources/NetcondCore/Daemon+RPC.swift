@@ -64,7 +64,8 @@ extension Daemon {
     guard request.version == NC_RPC_VERSION else {
       reply.status = EPROTO
       _ = Descriptors.send(client.pointee.fd, reply, passing: nil)
-      log.warning("a library of RPC version \(request.version) was refused; this daemon speaks version \(NC_RPC_VERSION)")
+      log.warning(
+        "a library of RPC version \(request.version) was refused; this daemon speaks version \(NC_RPC_VERSION)")
       return false
     }
     if request.op == UInt16(NC_OP_SOCKET.rawValue) {
@@ -171,13 +172,16 @@ extension Daemon {
     let (level, name, length, _) = request.argument
     guard length >= 0, Int(length) <= Int(NC_REQUEST_DATA_BYTES) else { return EINVAL }
     let status = withUnsafeBytes(of: request.data) {
-      socket.pointee.options.set(level: level, name: name, data: UnsafeRawBufferPointer(rebasing: $0.prefix(Int(length))))
+      socket.pointee.options.set(
+        level: level, name: name, data: UnsafeRawBufferPointer(rebasing: $0.prefix(Int(length))))
     }
     if status == 0 { applyOptions(socket) }
     return status
   }
 
-  private func getOption(_ request: nc_request, _ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply) -> Int32 {
+  private func getOption(
+    _ request: nc_request, _ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply
+  ) -> Int32 {
     let (level, name, _, _) = request.argument
     let options = socket.pointee.options
     let isTCPInfo = level == Int32(IPPROTO_TCP) && name == 11

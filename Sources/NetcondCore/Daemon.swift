@@ -18,7 +18,8 @@ internal import UringLoop
 public final class Daemon {
   /// What completes: the kinds of tokens.
   enum Kind {
-    static let signal: UInt8 = 1, link: UInt8 = 2, accept: UInt8 = 3, client: UInt8 = 4, socket: UInt8 = 5, cancel: UInt8 = 6
+    static let signal: UInt8 = 1, link: UInt8 = 2, accept: UInt8 = 3, client: UInt8 = 4, socket: UInt8 = 5,
+      cancel: UInt8 = 6
   }
 
   /// How a daemon is set up; the defaults are what the command line gives.
@@ -85,7 +86,9 @@ public final class Daemon {
     stack.reservedPorts = { [unowned self] interface, port in
       networks.contains { $0.interface.number == interface && $0.ports.isUsed(port) }
     }
-    log.info("io_uring: \(ring.capabilities); lwIP: \(Stack.isSourceBuild ? "source build" : "Debian's package, 64 KiB windows, no offloads")")
+    log.info(
+      "io_uring: \(ring.capabilities); lwIP: \(Stack.isSourceBuild ? "source build" : "Debian's package, 64 KiB windows, no offloads")"
+    )
   }
 
   private let sendMemory: PoolMemory
@@ -116,7 +119,8 @@ public final class Daemon {
       ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
       let addresses = network.interface.addresses.filter { !$0.address.isLoopback }.map(\.description)
       log.info(
-        "network \(network.id): \(network.link.name), \(addresses.joined(separator: " ")), mtu \(network.interface.mtu), mac \(network.interface.mac), \(network.interface.offloads ? "offloads" : "no offloads")")
+        "network \(network.id): \(network.link.name), \(addresses.joined(separator: " ")), mtu \(network.interface.mtu), mac \(network.interface.mac), \(network.interface.offloads ? "offloads" : "no offloads")"
+      )
     }
     signals.arm(ring, token: Token(kind: Kind.signal, operation: 0, owner: 0))
   }
@@ -300,7 +304,9 @@ private final class PoolMemory: SendMemory {
   init(_ pool: BufferPool) { self.pool = pool }
   func contains(_ address: UnsafeRawPointer) -> Bool { pool.index(holding: address) != nil }
   func retain(holding address: UnsafeRawPointer) { if let index = pool.index(holding: address) { pool.retain(index) } }
-  func release(holding address: UnsafeRawPointer) { if let index = pool.index(holding: address) { pool.release(index) } }
+  func release(holding address: UnsafeRawPointer) {
+    if let index = pool.index(holding: address) { pool.release(index) }
+  }
 }
 
 func monotonicNanoseconds() -> UInt64 {

@@ -28,7 +28,8 @@ public struct Home: Sendable {
   public mutating func prepare(port: Int) throws {
     let longest = socketPath(NetworkID(rawValue: 0))
     guard longest.utf8.count < 108 else {  // sun_path, unix(7)
-      throw HomeError(description: "\(path): too long for unix sockets (\(longest) has over 107 bytes); choose a shorter home")
+      throw HomeError(
+        description: "\(path): too long for unix sockets (\(longest) has over 107 bytes); choose a shorter home")
     }
     try makeFolder(path)
     try makeFolder(networksFolder)
@@ -118,7 +119,8 @@ public struct Home: Sendable {
     where name.hasSuffix(".conf") && !name.hasSuffix(".local.conf") && !name.hasPrefix(".") {
       let file = networksFolder + "/" + name
       guard let data = FileManager.default.contents(atPath: file) else {
-        errors.append(ConfigurationError(file: file, line: 0, cause: "the file cannot be read", cure: "check its permissions"))
+        errors.append(
+          ConfigurationError(file: file, line: 0, cause: "the file cannot be read", cure: "check its permissions"))
         continue
       }
       switch NetworkConfiguration.parse(String(decoding: data, as: UTF8.self), file: file) {

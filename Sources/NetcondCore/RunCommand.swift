@@ -73,7 +73,8 @@ public struct RunCommand: ParsableCommand {
     ]
     for candidate in candidates where FileManager.default.isReadableFile(atPath: candidate) { return candidate }
     throw ValidationError(
-      "libzerotierintercept.so is neither in \(folder) nor in ../lib: run make install, or set NETCOND_INTERCEPT_LIBRARY")
+      "libzerotierintercept.so is neither in \(folder) nor in ../lib: run make install, or set NETCOND_INTERCEPT_LIBRARY"
+    )
   }
 }
 

@@ -33,7 +33,8 @@ public struct ServeCommand: ParsableCommand {
   @Flag(name: .short, help: "Show the version and exit.")
   var version = false
 
-  @Flag(name: .customShort("U"), help: "Accepted for compatibility: no privilege is asked for beyond what a link needs.")
+  @Flag(
+    name: .customShort("U"), help: "Accepted for compatibility: no privilege is asked for beyond what a link needs.")
   var unprivileged = false
 
   @Option(

@@ -5,38 +5,49 @@ struct SocketOptions {
   struct Key: Hashable {
     let level: Int32
     let name: Int32
+
+    // linux/tcp.h, linux/in.h, linux/in6.h: the names that Glibc's module lacks.
+    static let tcpNoDelay = Key(level: Int32(IPPROTO_TCP), name: 1)
+    static let tcpCork = Key(level: Int32(IPPROTO_TCP), name: 3)
+    static let tcpKeepIdle = Key(level: Int32(IPPROTO_TCP), name: 4)
+    static let tcpKeepInterval = Key(level: Int32(IPPROTO_TCP), name: 5)
+    static let tcpKeepCount = Key(level: Int32(IPPROTO_TCP), name: 6)
+    static let tcpQuickAck = Key(level: Int32(IPPROTO_TCP), name: 12)
+    static let ipTOS = Key(level: Int32(IPPROTO_IP), name: 1)
+    static let ipTTL = Key(level: Int32(IPPROTO_IP), name: 2)
+    static let ipv6UnicastHops = Key(level: Int32(IPPROTO_IPV6), name: 16)
+    static let ipv6V6Only = Key(level: Int32(IPPROTO_IPV6), name: 26)
+    static let ipv6TrafficClass = Key(level: Int32(IPPROTO_IPV6), name: 67)
+
+    static func socket(_ name: Int32) -> Key { Key(level: SOL_SOCKET, name: name) }
   }
 
   /// How an option behaves: its value before it is set, and what it may be set to.
   private struct Rule {
     let initial: Int32
-    let range: ClosedRange<Int32>
+    var range: ClosedRange<Int32> = .min ... .max
     /// Any value counts as on, and reads back as 1.
     var isFlag = false
+    /// The low bits that cannot be set: ECN is TCP's own (RFC 3168).
+    var mask: Int32 = -1
+    /// -1 stands for the initial value.
+    var hasDefault = false
   }
 
-  private static let any = Int32.min...Int32.max
-  private static let flag = Rule(initial: 0, range: any, isFlag: true)
+  private static let flag = Rule(initial: 0, isFlag: true)
 
-  /// linux/in.h, linux/in6.h, linux/tcp.h: names that Glibc's headers for Swift lack stand as numbers.
   private static let rules: [Key: Rule] = [
-    Key(level: SOL_SOCKET, name: SO_REUSEADDR): flag, Key(level: SOL_SOCKET, name: SO_REUSEPORT): flag,
-    Key(level: SOL_SOCKET, name: SO_KEEPALIVE): flag, Key(level: SOL_SOCKET, name: SO_BROADCAST): flag,
-    Key(level: SOL_SOCKET, name: SO_OOBINLINE): flag, Key(level: SOL_SOCKET, name: SO_DONTROUTE): flag,
-    Key(level: SOL_SOCKET, name: SO_SNDBUF): Rule(initial: 16_384, range: any),
-    Key(level: SOL_SOCKET, name: SO_RCVBUF): Rule(initial: 131_072, range: any),
-    Key(level: SOL_SOCKET, name: SO_PRIORITY): Rule(initial: 0, range: 0...6),
-    Key(level: Int32(IPPROTO_TCP), name: 1 /* TCP_NODELAY */): flag,
-    Key(level: Int32(IPPROTO_TCP), name: 3 /* TCP_CORK */): flag,
-    Key(level: Int32(IPPROTO_TCP), name: 4 /* TCP_KEEPIDLE, s */): Rule(initial: 7200, range: 1...32_767),
-    Key(level: Int32(IPPROTO_TCP), name: 5 /* TCP_KEEPINTVL, s */): Rule(initial: 75, range: 1...32_767),
-    Key(level: Int32(IPPROTO_TCP), name: 6 /* TCP_KEEPCNT */): Rule(initial: 9, range: 1...127),
-    Key(level: Int32(IPPROTO_TCP), name: 12 /* TCP_QUICKACK */): Rule(initial: 1, range: any, isFlag: true),
-    Key(level: Int32(IPPROTO_IP), name: 1 /* IP_TOS */): Rule(initial: 0, range: 0...255),
-    Key(level: Int32(IPPROTO_IP), name: 2 /* IP_TTL */): Rule(initial: 64, range: -1...255),
-    Key(level: Int32(IPPROTO_IPV6), name: 26 /* IPV6_V6ONLY */): flag,
-    Key(level: Int32(IPPROTO_IPV6), name: 67 /* IPV6_TCLASS */): Rule(initial: 0, range: -1...255),
-    Key(level: Int32(IPPROTO_IPV6), name: 16 /* IPV6_UNICAST_HOPS */): Rule(initial: 64, range: -1...255),
+    .socket(SO_REUSEADDR): flag, .socket(SO_REUSEPORT): flag, .socket(SO_KEEPALIVE): flag, .socket(SO_BROADCAST): flag,
+    .socket(SO_OOBINLINE): flag, .socket(SO_DONTROUTE): flag,
+    .socket(SO_SNDBUF): Rule(initial: 16_384), .socket(SO_RCVBUF): Rule(initial: 131_072),
+    .socket(SO_PRIORITY): Rule(initial: 0, range: 0...6),
+    .tcpNoDelay: flag, .tcpCork: flag, .tcpQuickAck: Rule(initial: 1, isFlag: true),
+    .tcpKeepIdle: Rule(initial: 7200, range: 1...32_767),  // seconds
+    .tcpKeepInterval: Rule(initial: 75, range: 1...32_767),  // seconds
+    .tcpKeepCount: Rule(initial: 9, range: 1...127),
+    .ipTOS: Rule(initial: 0, mask: 0xfc), .ipTTL: Rule(initial: 64, range: -1...255, hasDefault: true),
+    .ipv6V6Only: flag, .ipv6TrafficClass: Rule(initial: 0, range: -1...255, mask: 0xfc, hasDefault: true),
+    .ipv6UnicastHops: Rule(initial: 64, range: -1...255, hasDefault: true),
   ]
 
   private var values: [Key: Int32] = [:]
@@ -54,28 +65,27 @@ struct SocketOptions {
     }
     let key = Key(level: level, name: name)
     guard let rule = Self.rules[key] else { return ENOPROTOOPT }
-    var value: Int32
-    if data.count >= 4 {
-      value = data.loadUnaligned(as: Int32.self)
-    } else if data.count == 0, level == Int32(IPPROTO_IP), name == 1 {
-      value = 0
-    } else if data.count >= 1, level == Int32(IPPROTO_IP) {
-      value = Int32(data[0])  // ip(7): the kernel takes a byte for these
-    } else {
+    guard var value = Self.read(key, data), rule.range.contains(value), key != .ipTTL || value != 0 else {
       return EINVAL
     }
-    if name == 1, level == Int32(IPPROTO_IP) { value &= 0xfc }
-    if name == 2, level == Int32(IPPROTO_IP), value == 0 { return EINVAL }
-    guard rule.range.contains(value) else { return EINVAL }
-    if name == 67, level == Int32(IPPROTO_IPV6), value > 0 { value &= 0xfc }
-    let isBuffer = level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_RCVBUF)
-    if isBuffer {
-      values[key] = min(max(value, name == SO_SNDBUF ? 2304 : 1152), 1 << 29) * 2  // socket(7): the kernel doubles the value
-    } else {
-      values[key] = rule.isFlag ? (value != 0 ? 1 : 0) : (value == -1 ? rule.initial : value)
+    if rule.hasDefault, value == -1 { value = rule.initial }
+    switch key {
+    case .socket(SO_SNDBUF): values[key] = Self.doubled(value, least: 2304)
+    case .socket(SO_RCVBUF): values[key] = Self.doubled(value, least: 1152)
+    default: values[key] = rule.isFlag ? (value != 0 ? 1 : 0) : value & rule.mask
     }
     return 0
   }
+
+  /// ip(7): options of IP may be a byte; IP_TOS may be nothing at all.
+  private static func read(_ key: Key, _ data: UnsafeRawBufferPointer) -> Int32? {
+    if data.count >= 4 { return data.loadUnaligned(as: Int32.self) }
+    guard key.level == Int32(IPPROTO_IP) else { return nil }
+    return data.first.map { Int32($0) } ?? (key == .ipTOS ? 0 : nil)
+  }
+
+  /// socket(7): the kernel doubles a buffer's size, to leave room for its own book-keeping.
+  private static func doubled(_ bytes: Int32, least: Int32) -> Int32 { min(max(bytes, least), 1 << 29) * 2 }
 
   /// Reads an option into `out`.
   /// - Returns: how many bytes it has, or a negated errno.
@@ -91,18 +101,15 @@ struct SocketOptions {
     return 4
   }
 
-  private func value(_ level: Int32, _ name: Int32) -> Int32 {
-    let key = Key(level: level, name: name)
-    return values[key] ?? Self.rules[key]?.initial ?? 0
-  }
+  private func value(_ key: Key) -> Int32 { values[key] ?? Self.rules[key]?.initial ?? 0 }
 
-  var reuseAddress: Bool { value(SOL_SOCKET, SO_REUSEADDR) != 0 }
-  var isV6Only: Bool { value(Int32(IPPROTO_IPV6), 26) != 0 }
-  var noDelay: Bool { value(Int32(IPPROTO_TCP), 1) != 0 && value(Int32(IPPROTO_TCP), 3) == 0 }
-  var keepalive: Bool { value(SOL_SOCKET, SO_KEEPALIVE) != 0 }
+  var reuseAddress: Bool { value(.socket(SO_REUSEADDR)) != 0 }
+  var isV6Only: Bool { value(.ipv6V6Only) != 0 }
+  var noDelay: Bool { value(.tcpNoDelay) != 0 && value(.tcpCork) == 0 }
+  var keepalive: Bool { value(.socket(SO_KEEPALIVE)) != 0 }
   /// Seconds, seconds, probes.
   var keepaliveTimes: (idle: UInt32, interval: UInt32, count: UInt32) {
-    (UInt32(value(Int32(IPPROTO_TCP), 4)), UInt32(value(Int32(IPPROTO_TCP), 5)), UInt32(value(Int32(IPPROTO_TCP), 6)))
+    (UInt32(value(.tcpKeepIdle)), UInt32(value(.tcpKeepInterval)), UInt32(value(.tcpKeepCount)))
   }
   /// Close is to reset the connection (SO_LINGER with 0 seconds).
   var resetsOnClose: Bool { lingerSeconds == 0 }

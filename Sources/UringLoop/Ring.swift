@@ -197,7 +197,8 @@ public final class Ring {
       completionCount += UInt64(count)
       for index in 0..<Int(count) {
         let cqe = completions + index
-        body(Completion(token: Token(rawValue: cqe.pointee.user_data), result: cqe.pointee.res, flags: cqe.pointee.flags))
+        body(
+          Completion(token: Token(rawValue: cqe.pointee.user_data), result: cqe.pointee.res, flags: cqe.pointee.flags))
       }
       if count < Self.completionBatch { return }
     }

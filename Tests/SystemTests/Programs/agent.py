@@ -10,6 +10,7 @@ import random
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 
@@ -114,6 +115,12 @@ def op_shutdown(name, how):
 
 
 def op_close(name):
+    sockets.pop(name).close()
+
+
+def op_reset(name):
+    """Closes with RST (SO_LINGER with 0 seconds)."""
+    sockets[name].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sockets.pop(name).close()
 
 
