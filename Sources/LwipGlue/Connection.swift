@@ -30,6 +30,8 @@ struct Connection: ~Copyable {
   /// FIN was queued, and FIN was received: lwIP may end the connection at any time, without a word.
   var sentEnd = false
   var receivedEnd = false
+  /// When an acknowledgement outside the window was last let through.
+  var lastStrayMilliseconds: UInt64 = 0
   /// The app asked for TCP_NODELAY; lwIP's own flag is always set where super-segments are built.
   var noDelay = false
   var received: Deque<UnsafeMutablePointer<pbuf>> = []

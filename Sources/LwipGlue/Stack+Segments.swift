@@ -102,8 +102,26 @@ extension Stack {
       budgetDrops += 1
       return false
     }
-    guard pcb.pointee.state == LISTEN, nc_tcp_header_flags(header) & 0x02 != 0 else { return true }
+    let flags = nc_tcp_header_flags(header)
+    if payloadBytes == 0, flags & 0x07 == 0, pcb.pointee.state.rawValue >= ESTABLISHED.rawValue {
+      return allowsBareAcknowledgement(pcb, sequence: nc_tcp_header_sequence(header))
+    }
+    guard pcb.pointee.state == LISTEN, flags & 0x02 != 0 else { return true }
     guard let listener = listeners.pointer(SlabKey(argument: pcb.pointee.callback_arg)) else { return true }
     return admits(listener.pointee.owner)
+  }
+
+  /// lwIP answers each acknowledgement that lies outside its window with one of its own: two ends that disagree (forged
+  /// segments, a stale connection) would answer each other for ever. As Linux's tcp_invalid_ratelimit, one such per half
+  /// second and connection is let through (RFC 5961 section 7).
+  private func allowsBareAcknowledgement(_ pcb: UnsafeMutablePointer<tcp_pcb>, sequence: UInt32) -> Bool {
+    let offset = sequence &- pcb.pointee.rcv_nxt
+    if offset == 0 || offset <= pcb.pointee.rcv_wnd { return true }
+    guard let connection = connections.pointer(SlabKey(argument: pcb.pointee.callback_arg)),
+      connection.pointee.pcb == pcb
+    else { return true }
+    guard nowMilliseconds >= connection.pointee.lastStrayMilliseconds + 500 else { return false }
+    connection.pointee.lastStrayMilliseconds = nowMilliseconds
+    return true
   }
 }

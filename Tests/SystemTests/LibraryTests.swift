@@ -21,6 +21,18 @@ extension SystemTests {
       #expect(agent.process.standardError.isEmpty)
     }
 
+    @Test("against a fake daemon, which can do what the real one never should: all of Tests/intercept")
+    func fakeDaemon() throws {
+      let binaries = try Binaries.located()
+      let python = try #require(Requirements.python)
+      let script = Binaries.packageRoot + "/Tests/intercept/run.py"
+      let process = try ChildProcess(Command(python, [script, binaries.library]))
+      let status = try process.wait(seconds: 120)
+      let lines = process.standardOutput.split(separator: "\n")
+      #expect(status == .exited(0), "\(lines.filter { !$0.hasPrefix("ok ") })\(process.standardError)")
+      #expect(lines.count { $0.hasPrefix("ok ") } >= 37)
+    }
+
     @Test("no daemon there: ENETDOWN at once, and one message that says what to do")
     func noDaemon() throws {
       let binaries = try Binaries.located()

@@ -203,6 +203,8 @@ static inline void nc_tcp_set_option(struct tcp_pcb *pcb, u8_t option, bool on) 
 static inline u32_t nc_tcp_send_space(const struct tcp_pcb *pcb) { return pcb->snd_buf; }
 static inline u32_t nc_tcp_segment_sequence(const struct tcp_seg *segment) { return lwip_ntohl(segment->tcphdr->seqno); }
 static inline u8_t nc_tcp_header_flags(const struct tcp_hdr *header) { return TCPH_FLAGS(header); }
+/// The sequence number of a segment that tcp_input() is processing: in host byte order by then.
+static inline u32_t nc_tcp_header_sequence(const struct tcp_hdr *header) { return header->seqno; }
 static inline struct tcp_pcb *nc_tcp_active_pcbs(void) { return tcp_active_pcbs; }
 /// Takes the first PCB off lwIP's TIME_WAIT list, or NULL.
 static inline struct tcp_pcb *nc_tcp_take_time_wait(void) {
