@@ -86,9 +86,9 @@ public final class Daemon {
     stack.reservedPorts = { [unowned self] interface, port in
       networks.contains { $0.interface.number == interface && $0.ports.isUsed(port) }
     }
-    log.info(
-      "io_uring: \(ring.capabilities); lwIP: \(Stack.isSourceBuild ? "source build" : "Debian's package, 64 KiB windows, no offloads")"
-    )
+    let lwip = Stack.isSourceBuild ? "source build" : "Debian's package: 64 KiB windows, no offloads"
+    let isWhole = ring.capabilities.isComplete && Stack.isSourceBuild
+    log.log(level: isWhole ? .info : .notice, "io_uring: \(ring.capabilities); lwIP: \(lwip)")
   }
 
   private let sendMemory: PoolMemory
@@ -117,10 +117,7 @@ public final class Daemon {
           ring: ring, receivePool: framePool, frames: frames, kind: Kind.link, number: UInt16(network.number)),
         delegate: network)
       ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
-      let addresses = network.interface.addresses.filter { !$0.address.isLoopback }.map(\.description)
-      log.info(
-        "network \(network.id): \(network.link.name), \(addresses.joined(separator: " ")), mtu \(network.interface.mtu), mac \(network.interface.mac), \(network.interface.offloads ? "offloads" : "no offloads")"
-      )
+      log.info("network \(network.id): \(network.facts)")
     }
     signals.arm(ring, token: Token(kind: Kind.signal, operation: 0, owner: 0))
   }

@@ -44,6 +44,13 @@ final class Network: LinkDelegate, FrameTransmitter {
     self.interface = interface
   }
 
+  /// For the log: link, addresses, MTU, hardware address, offloads.
+  var facts: String {
+    let addresses = interface.addresses.filter { !$0.address.isLoopback }.map(\.description)
+    let offloads = interface.offloads ? "offloads" : "no offloads"
+    return ([link.name] + addresses + ["mtu \(interface.mtu)", "mac \(interface.mac)", offloads]).joined(separator: ", ")
+  }
+
   /// Opens the RPC socket; a stale one of a daemon that is gone is replaced.
   func openSocket() throws {
     let fd = socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)

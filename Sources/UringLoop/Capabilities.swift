@@ -11,6 +11,9 @@ public struct Capabilities: Sendable, CustomStringConvertible {
   /// Where to stop probing; `baseline` uses nothing newer than Linux 6.1, to test the fallbacks on a newer kernel.
   public enum Limit: Sendable { case newest, baseline }
 
+  /// Everything that is made use of is there.
+  public var isComplete: Bool { deferTaskrun && readMultishot }
+
   public var description: String {
     func word(_ name: String, _ present: Bool) -> String { (present ? "" : "no ") + name }
     return [word("deferred task work", deferTaskrun), word("multishot read", readMultishot)].joined(separator: ", ")

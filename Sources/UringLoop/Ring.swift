@@ -11,6 +11,8 @@ public final class Ring {
   private let completions: UnsafeMutablePointer<io_uring_cqe>
   private static let completionBatch: UInt32 = 256
   public let capabilities: Capabilities
+  /// Completions taken in the middle of a submission.
+  private var early: [Completion] = []
   /// How many times `submit…` entered the kernel.
   public private(set) var enterCount: UInt64 = 0
   /// How many completions were taken.
@@ -61,7 +63,7 @@ public final class Ring {
   private func entry(_ token: Token) -> UnsafeMutablePointer<io_uring_sqe> {
     var sqe = io_uring_get_sqe(ring)
     while sqe == nil {  // the queue is full: hand it over and go on
-      _ = submit()
+      if submit() < 0 { takeEarly() }
       sqe = io_uring_get_sqe(ring)
     }
     return sqe.unsafelyUnwrapped
@@ -175,7 +177,7 @@ public final class Ring {
   /// Hands prepared operations to the kernel and waits until something completes or the time is over.
   /// - Parameter nanoseconds: the longest wait; nil waits without end, 0 does not wait.
   public func submitAndWait(nanoseconds: UInt64?) {
-    if nanoseconds == 0 || nc_cq_ready(ring) > 0 {
+    if nanoseconds == 0 || nc_cq_ready(ring) > 0 || !early.isEmpty {
       submit()
       return
     }
@@ -192,15 +194,28 @@ public final class Ring {
 
   /// Runs `body` for each completion that has arrived, in order. Operations prepared by `body` are not yet submitted.
   public func drain(_ body: (Completion) -> Void) {
-    while true {
-      let count = nc_take_completions(ring, completions, Self.completionBatch)
+    var count: UInt32
+    repeat {
+      let older = early
+      early = []
+      for completion in older { body(completion) }
+      count = nc_take_completions(ring, completions, Self.completionBatch)
       completionCount += UInt64(count)
-      for index in 0..<Int(count) {
-        let cqe = completions + index
-        body(
-          Completion(token: Token(rawValue: cqe.pointee.user_data), result: cqe.pointee.res, flags: cqe.pointee.flags))
-      }
-      if count < Self.completionBatch { return }
-    }
+      for index in 0..<Int(count) { body(Completion(completions[index])) }
+    } while count == Self.completionBatch || !early.isEmpty
+  }
+
+  /// The kernel takes no submission before completions are taken (EBUSY: the completion queue is over-full; EAGAIN: no
+  /// memory): takes them out of the queue, for `drain` to run first.
+  private func takeEarly() {
+    let count = nc_take_completions(ring, completions, Self.completionBatch)
+    completionCount += UInt64(count)
+    for index in 0..<Int(count) { early.append(Completion(completions[index])) }
+  }
+}
+
+extension Completion {
+  fileprivate init(_ cqe: io_uring_cqe) {
+    self.init(token: Token(rawValue: cqe.user_data), result: cqe.res, flags: cqe.flags)
   }
 }
