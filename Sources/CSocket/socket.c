@@ -17,7 +17,11 @@ void nc_message_prepare(void *message, void *vectors, size_t count, void *contro
 }
 
 int nc_message_is_truncated(const void *message) {
-  return (((const struct msghdr *)message)->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+  return (((const struct msghdr *)message)->msg_flags & MSG_TRUNC) != 0;
+}
+
+int nc_message_lost_descriptors(const void *message) {
+  return (((const struct msghdr *)message)->msg_flags & MSG_CTRUNC) != 0;
 }
 
 int nc_take_descriptors(void *opaque, int *out, int capacity) {

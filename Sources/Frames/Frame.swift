@@ -130,6 +130,9 @@ public final class FramePool {
 
   public subscript(index: Int) -> Frame { frames[index] }
 
+  /// So many frames are held that whoever would keep one had better copy it.
+  public var isScarce: Bool { liveCount > limit / 4 }
+
   /// Frames that somebody holds.
   public var liveCount: Int { frames.count - free.count }
 

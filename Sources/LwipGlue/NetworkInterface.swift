@@ -54,7 +54,7 @@ public final class NetworkInterface: FrameSource {
   private var hopV4 = ip4_addr_t()
   private var hopV6 = ip6_addr_t()
 
-  public var isScarce: Bool { false }
+  public var isScarce: Bool { frames.isScarce || stack.sendMemory?.isScarce == true }
   /// lwIP's number of the interface, from 1; keeps the sockets of one network from another's.
   var index: UInt8 { nc_netif_index(netif) }
   /// The same, for those who get it back in `Stack.reservedPorts`.

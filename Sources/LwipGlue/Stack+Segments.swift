@@ -98,17 +98,24 @@ extension Stack {
   func onSegment(
     _ pcb: UnsafeMutablePointer<tcp_pcb>, _ header: UnsafeMutablePointer<tcp_hdr>, payloadBytes: Int
   ) -> Bool {
-    if payloadBytes > 0, receivedTotal > Self.receivedTotalLimit {
+    if payloadBytes > 0, receivedTotal > Self.receivedTotalLimit, isHoarding(pcb) {
       budgetDrops += 1
       return false
     }
     let flags = nc_tcp_header_flags(header)
     if payloadBytes == 0, flags & 0x07 == 0, pcb.pointee.state.rawValue >= ESTABLISHED.rawValue {
+      nc_tcp_admit_duplicate(pcb, header)
       return allowsBareAcknowledgement(pcb, sequence: nc_tcp_header_sequence(header))
     }
     guard pcb.pointee.state == LISTEN, flags & 0x02 != 0 else { return true }
     guard let listener = listeners.pointer(SlabKey(argument: pcb.pointee.callback_arg)) else { return true }
     return admits(listener.pointee.owner)
+  }
+
+  /// Whether the connection's owner leaves much unread: the others may go on when the common budget is used up.
+  private func isHoarding(_ pcb: UnsafeMutablePointer<tcp_pcb>) -> Bool {
+    guard let connection = connections.pointer(SlabKey(argument: pcb.pointee.callback_arg)) else { return false }
+    return connection.pointee.receivedBytes > 64 * 1024
   }
 
   /// lwIP answers each acknowledgement that lies outside its window with one of its own: two ends that disagree (forged

@@ -10,6 +10,8 @@ public protocol SendMemory: AnyObject {
   func contains(_ address: UnsafeRawPointer) -> Bool
   /// Keeps the buffer that holds `address`, if it is one of this memory's; otherwise does nothing.
   func retain(holding address: UnsafeRawPointer)
+  /// Few buffers are free: what would be kept for long had better be copied.
+  var isScarce: Bool { get }
   /// Gives back one `retain`.
   func release(holding address: UnsafeRawPointer)
 }

@@ -38,6 +38,9 @@ struct Client: ~Copyable {
   /// Makes the message ready for another receive.
   func reset() { nc_message_prepare(message, vector, 1, control, nc_control_bytes()) }
 
+  /// Descriptors came with the received message, and at least one of them could not be had.
+  var hasLostDescriptors: Bool { nc_message_lost_descriptors(message) != 0 }
+
   /// The request that was received, and the descriptors that came with it. Takes the descriptors out: the caller owns them.
   func take() -> (request: nc_request, descriptors: [Int32], isTruncated: Bool) {
     var descriptors = [Int32](repeating: -1, count: Int(NC_CONTROL_DESCRIPTORS))

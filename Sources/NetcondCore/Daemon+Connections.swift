@@ -8,7 +8,7 @@ internal import Slab
 internal import UringLoop
 
 /// Sockets as connections and listeners: connect with its outcomes, listen, and the way of an accepted connection to the
-/// app (docs/rpc.md, "Accept").
+/// app (docs/rpc.md, "Accept records").
 extension Daemon {
   // MARK: Connect
 
@@ -172,8 +172,9 @@ extension Daemon {
       let ends = stack.endpoints(of: connection)
     else { return stack.abort(connection) }
     let pair = Pair.make(type: Int32(SOCK_STREAM.rawValue))
-    guard pair.daemon >= 0 else {
-      log.error("a connection from \(ends.remote) is refused: \(String(cString: strerror(-pair.daemon)))")
+    guard pair.daemon >= 0, !isReserved(pair.app) else {
+      if pair.daemon >= 0 { Pair.close(pair) }
+      reportExhaustion("a connection from \(ends.remote) is refused")
       count(\.refusals)
       return stack.abort(connection)
     }
@@ -216,7 +217,11 @@ extension Daemon {
   func sendAcceptRecords(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     while let next = socket.pointee.acceptQueue.first {
       let status = Descriptors.send(socket.pointee.fd, next.record, passing: next.appEnd)
-      if status == -EAGAIN || status == -ETOOMANYREFS {
+      if status == -ETOOMANYREFS {  // unix(7): more descriptors in flight than RLIMIT_NOFILE
+        refusedListeners.append(key)
+        return retryLater()
+      }
+      if status == -EAGAIN {
         guard !socket.pointee.operations.contains(.writable) else { return }
         socket.pointee.operations.insert(.writable)
         ring.preparePoll(socket.pointee.fd, events: Int16(POLLOUT), token: socketToken(key, Operation.writable))

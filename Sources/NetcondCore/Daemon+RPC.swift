@@ -74,6 +74,10 @@ extension Daemon {
       defer { if let appEnd { close(appEnd) } }
       return Descriptors.send(client.pointee.fd, reply, passing: appEnd) == 0
     }
+    if descriptors.isEmpty, client.pointee.hasLostDescriptors {
+      reply.status = ENFILE  // the request's descriptor did not fit into our table
+      return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
+    }
     guard descriptors.count == 1 else { return false }
     if let key = findSocket(descriptors[0], network: networks[client.pointee.network]),
       let socket = sockets.pointer(key), socket.pointee.state != .closing
@@ -143,8 +147,9 @@ extension Daemon {
       return nil
     }
     let pair = Pair.make(type: Int32(SOCK_STREAM.rawValue))
-    guard pair.daemon >= 0, let cookie = Pair.cookie(pair.app) else {
-      if pair.daemon == -EMFILE { log.error("no descriptor left for another socket; raise RLIMIT_NOFILE") }
+    guard pair.daemon >= 0, !isReserved(pair.app), let cookie = Pair.cookie(pair.app) else {
+      if pair.daemon >= 0 { Pair.close(pair) }
+      reportExhaustion("a socket is refused")
       count(\.refusals)
       reply.status = ENFILE
       return nil

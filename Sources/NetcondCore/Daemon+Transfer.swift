@@ -50,6 +50,8 @@ extension Daemon {
     guard stack.sendSpace(connection) >= Stack.receiveSpaceBytes else { return }  // a `sent` event comes here again
     if socket.pointee.drains, !hasUnread(socket) {
       socket.pointee.appEnded = true
+      // Bytes that the app will never get: it must not take the end for the whole.
+      socket.pointee.resetsApp = stack.receivedBytes(connection) > 0
       return endConnection(key, socket)
     }
     socket.pointee.operations.insert(.receive)
@@ -85,7 +87,7 @@ extension Daemon {
   ) {
     guard let connection = socket.pointee.connection else { return sendPool.release(buffer) }
     let taken = stack.write(
-      connection, sendPool.address(buffer) + offset, count: count, mayHold: !isSendPoolScarce)
+      connection, sendPool.address(buffer) + offset, count: count, mayHold: !sendMemory.isScarce)
     if taken < count {
       socket.pointee.pending = (buffer, offset + taken, count - taken)
     } else {
@@ -93,9 +95,6 @@ extension Daemon {
       sendPool.release(buffer)
     }
   }
-
-  /// Slow peers must not pin all buffers: the last quarter only passes through, and bytes are copied out of it.
-  private var isSendPoolScarce: Bool { sendPool.freeCount < Self.sendBufferCount / 4 }
 
   private func appEnded(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     socket.pointee.appEnded = true
@@ -112,12 +111,10 @@ extension Daemon {
   }
 
   private func completeHangUp(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ completion: Completion) {
-    guard socket.pointee.state != .closing, completion.result > 0 else { return }
-    if completion.result & Int32(POLLHUP) != 0 {
-      appClosed(key, socket)
-    } else if !completion.more {
-      armHangUp(key, socket)
-    }
+    if socket.pointee.state == .closing { return }
+    if completion.result > 0, completion.result & Int32(POLLHUP) != 0 { return appClosed(key, socket) }
+    // Cancelled, because a receive tells of the end as well; unless that one has ended meanwhile.
+    if !completion.more, socket.pointee.state != .connected || socket.pointee.appEnded { armHangUp(key, socket) }
   }
 
   /// No process has the app's end any more.
@@ -212,6 +209,7 @@ extension Daemon {
       }
       armReceive(key, socket)
     }
+    guard let socket = sockets.pointer(key) else { return }  // draining may have ended it
     if !events.isDisjoint(with: [.received, .endOfStream, .failed]) { armSend(key, socket) }
   }
 
@@ -267,7 +265,7 @@ extension Daemon {
   private func finishClosing(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     guard socket.pointee.operations.isEmpty else { return }
     if socket.pointee.resetsApp, !Pair.isHungUp(socket.pointee.fd), !hasUnread(socket) {
-      _ = resets.inject(inode: socket.pointee.appInode, process: socket.pointee.appProcess, now: now)
+      resets.inject(inode: socket.pointee.appInode, process: socket.pointee.appProcess, turn: turnCount)
     }
     close(socket.pointee.fd)
     _ = sockets.remove(key)

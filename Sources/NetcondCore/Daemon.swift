@@ -30,6 +30,8 @@ public final class Daemon {
     public var socketLimit = 131_072
     /// Programs connected at a time; beyond, a new one's sockets fail with ENETDOWN.
     public var clientLimit = 16_384
+    /// RLIMIT_NOFILE: the last few descriptors are kept for the RPC.
+    public var descriptorLimit = 1024
     /// How long connections may take to end after TERM, in nanoseconds.
     public var drainNanoseconds: UInt64 = 3_000_000_000
     public init() {}
@@ -55,6 +57,11 @@ public final class Daemon {
   var clients: Slab<Client>
   var sendSlots = SendSlots()
   var resets = ResetInjector()
+  /// Listeners whose accept records could not be sent for want of descriptors in flight.
+  var refusedListeners: [SlabKey] = []
+  private var retryDeadline: UInt64?
+  private var lastExhaustionReport: UInt64 = 0
+  private(set) var turnCount: UInt64 = 0
   /// Sockets whose receive found no buffer.
   var starved: Deque<SlabKey> = []
   let nonce = UInt64.random(in: .min ... .max)
@@ -91,7 +98,8 @@ public final class Daemon {
     log.log(level: isWhole ? .info : .notice, "io_uring: \(ring.capabilities); lwIP: \(lwip)")
   }
 
-  private let sendMemory: PoolMemory
+  /// Slow peers must not pin all buffers: the last quarter only passes through, and bytes are copied out of it.
+  let sendMemory: any SendMemory
 
   /// Opens links and RPC sockets of `configurations`.
   /// - Throws: `ConfigurationErrors` or `HomeError`.
@@ -152,6 +160,8 @@ public final class Daemon {
       }
       if isDone { break }
     }
+    for key in sockets.keys { ring.prepareCancel(socketToken(key, Operation.send), token: cancelToken) }
+    ring.submit()  // sends under way read the memory of connections
     stack.abortAll()  // those that did not end in time
     ring.submit()  // the last frames leave
     for network in networks { network.link.stop() }
@@ -169,19 +179,44 @@ public final class Daemon {
   /// One turn; true when the daemon is to end.
   func turn() -> Bool {
     now = monotonicNanoseconds()
+    turnCount += 1
     stack.setTime(nanoseconds: now)
     ring.drain { dispatch($0) }
     takeEvents()
     stack.runTimers()
     takeEvents()
+    retryRefused()
+    replenish()  // before the polls: a tap that ran out of buffers reads on
     repeatPolls()
-    framePool.replenish()
-    sendPool.replenish()
-    resumeStarved()
+    replenish()
     if drainDeadline != nil, isDrained { return true }
     ring.submitAndWait(nanoseconds: isPending ? 0 : waitNanoseconds)
     return false
   }
+
+  private func replenish() {
+    framePool.replenish()
+    sendPool.replenish()
+    resumeStarved()
+  }
+
+  /// Tries again what failed for want of descriptors: at once it would fail again, for ever.
+  private func retryRefused() {
+    guard let deadline = retryDeadline, deadline <= now else { return }
+    retryDeadline = nil
+    for network in networks where network.acceptIsPaused && drainDeadline == nil {
+      network.acceptIsPaused = false
+      ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
+    }
+    let listeners = refusedListeners
+    refusedListeners = []
+    for key in listeners {
+      if let socket = sockets.pointer(key), socket.pointee.state == .listening { sendAcceptRecords(key, socket) }
+    }
+  }
+
+  /// Asks for `retryRefused` in a tenth of a second.
+  func retryLater() { retryDeadline = retryDeadline ?? now + 100_000_000 }
 
   /// Delivers what waits inside the process. It causes answers that wait in turn: a few rounds save turns.
   private func repeatPolls() {
@@ -205,7 +240,7 @@ public final class Daemon {
   private var waitNanoseconds: UInt64? {
     var deadlines = networks.compactMap(\.link.deadline)
     if let timer = stack.nextTimerMilliseconds { deadlines.append(now + UInt64(timer) * 1_000_000) }
-    if let drainDeadline { deadlines.append(drainDeadline) }
+    deadlines += [drainDeadline, retryDeadline].compactMap { $0 }
     return deadlines.min().map { $0 > now ? $0 - now : 0 }
   }
 
@@ -240,13 +275,25 @@ public final class Daemon {
   private func completeAccept(_ network: Network, _ completion: Completion) {
     if completion.result >= 0 {
       addClient(fd: completion.result, network: network)
-    } else if completion.result == -EMFILE || completion.result == -ENFILE {
-      log.error("network \(network.id): no descriptor left for another program; raise RLIMIT_NOFILE")
+    } else if [-EMFILE, -ENFILE, -ENOMEM, -ENOBUFS].contains(completion.result), !network.acceptIsPaused {
+      reportExhaustion("network \(network.id): another program waits")
+      network.acceptIsPaused = true
+      return retryLater()
     }
-    if !completion.more, network.listenFd >= 0, drainDeadline == nil {
+    if !completion.more, network.listenFd >= 0, drainDeadline == nil, !network.acceptIsPaused {
       ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
     }
   }
+
+  /// Says that descriptors have run out, at most once a second.
+  func reportExhaustion(_ what: String) {
+    guard now >= lastExhaustionReport + 1_000_000_000 || lastExhaustionReport == 0 else { return }
+    lastExhaustionReport = now
+    log.error("\(what): no descriptor is left; raise RLIMIT_NOFILE (now \(options.descriptorLimit))")
+  }
+
+  /// Descriptors that stay free of sockets, so that the requests about existing ones can still be received.
+  func isReserved(_ descriptor: Int32) -> Bool { Int(descriptor) >= options.descriptorLimit - 16 }
 
   // MARK: The end
 
@@ -299,6 +346,7 @@ struct DaemonCounters {
 private final class PoolMemory: SendMemory {
   private let pool: BufferPool
   init(_ pool: BufferPool) { self.pool = pool }
+  var isScarce: Bool { pool.freeCount < pool.bufferCount / 4 }
   func contains(_ address: UnsafeRawPointer) -> Bool { pool.index(holding: address) != nil }
   func retain(holding address: UnsafeRawPointer) { if let index = pool.index(holding: address) { pool.retain(index) } }
   func release(holding address: UnsafeRawPointer) {

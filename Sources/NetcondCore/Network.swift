@@ -13,6 +13,8 @@ final class Network: LinkDelegate, FrameTransmitter {
   private(set) var interface: NetworkInterface!
   /// The listening RPC socket.
   private(set) var listenFd: Int32 = -1
+  /// No descriptor was left for another program; the loop tries again soon.
+  var acceptIsPaused = false
   var ports = PortTable()
   /// Open sockets by the cookie of the app's end.
   var socketsByCookie: [UInt64: UInt64] = [:]
@@ -48,7 +50,8 @@ final class Network: LinkDelegate, FrameTransmitter {
   var facts: String {
     let addresses = interface.addresses.filter { !$0.address.isLoopback }.map(\.description)
     let offloads = interface.offloads ? "offloads" : "no offloads"
-    return ([link.name] + addresses + ["mtu \(interface.mtu)", "mac \(interface.mac)", offloads]).joined(separator: ", ")
+    let rest = ["mtu \(interface.mtu)", "mac \(interface.mac)", offloads]
+    return ([link.name] + addresses + rest).joined(separator: ", ")
   }
 
   /// Opens the RPC socket; a stale one of a daemon that is gone is replaced.

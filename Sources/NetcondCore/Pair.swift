@@ -22,6 +22,11 @@ enum Pair {
     return (ends[0], ends[1])
   }
 
+  static func close(_ pair: (daemon: Int32, app: Int32)) {
+    Glibc.close(pair.daemon)
+    Glibc.close(pair.app)
+  }
+
   /// Makes the app's end unwritable. Returns how many bytes the daemon has to drain.
   static func fill(app: Int32) -> Int {
     setSendBuffer(app, 1)

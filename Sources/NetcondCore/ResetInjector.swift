@@ -6,43 +6,68 @@ internal import Glibc
 /// Theory of operation: a unix socket gives its peer ECONNRESET only where it is closed with bytes unread
 /// (unix_release_sock in net/unix/af_unix.c). A connection that the peer reset often has none; closed like that it would
 /// look to the app like an orderly end, and a cut transfer like a whole one. So the daemon borrows the app's end for a
-/// moment and writes a byte of its own into it. It keeps no copy (docs/rpc.md), so it has to find it: the process that
-/// made the socket first, then the others. Where tracing is not permitted, the app sees the end of file after all.
+/// moment and writes a byte of its own into it. It keeps no copy (docs/rpc.md), so it has to find it: in the process that
+/// made the socket, then in the others. A process's descriptors are listed once per turn of the loop, however many of
+/// them are to be reset, and the time spent is bounded; beyond, and where tracing is not permitted, the app sees the end
+/// of file after all.
 struct ResetInjector {
-  /// Searches through all processes in any second; a storm of resets must not stop the loop.
-  private static let searchesPerSecond = 50
+  /// Nanoseconds that may be spent in any second.
+  private static let budgetPerSecond: UInt64 = 200_000_000
 
+  private var turn: UInt64 = 0
+  /// Socket inodes of each process, with their descriptors, as they were in this turn.
+  private var tables: [Int32: [UInt: Int32]] = [:]
   private var second: UInt64 = 0
-  private var searches = 0
+  private var spent: UInt64 = 0
 
-  /// Writes a byte into the socket `inode` of some process.
-  /// - Parameter process: where to look first.
-  /// - Returns: whether it was found and written.
-  mutating func inject(inode: UInt, process: Int32, now: UInt64) -> Bool {
-    if process > 0, Self.inject(inode, into: process) { return true }
-    if now / 1_000_000_000 != second {
-      second = now / 1_000_000_000
-      searches = 0
+  /// Writes a byte into the socket `inode` of some process, if it can be found.
+  /// - Parameters:
+  ///   - process: where to look first.
+  ///   - turn: the number of the loop's turn, which bounds how long a listing is believed.
+  mutating func inject(inode: UInt, process: Int32, turn: UInt64) {
+    let start = monotonicNanoseconds()
+    if start / 1_000_000_000 != second {
+      second = start / 1_000_000_000
+      spent = 0
     }
-    guard searches < Self.searchesPerSecond else { return false }
-    searches += 1
-    return Self.entries(of: "/proc").contains { name in
-      Int32(name).map { $0 != process && Self.inject(inode, into: $0) } ?? false
+    guard spent < Self.budgetPerSecond else { return }
+    if turn != self.turn {
+      self.turn = turn
+      tables = [:]
     }
+    if !write(inode, into: process) {
+      for name in Self.entries(of: "/proc") {
+        guard let other = Int32(name), other != process else { continue }
+        if write(inode, into: other) || monotonicNanoseconds() - start + spent > Self.budgetPerSecond { break }
+      }
+    }
+    spent += monotonicNanoseconds() - start
   }
 
-  private static func inject(_ inode: UInt, into process: Int32) -> Bool {
+  private mutating func write(_ inode: UInt, into process: Int32) -> Bool {
+    let table = tables[process] ?? Self.sockets(of: process)
+    tables[process] = table
+    guard let number = table[inode] else { return false }
+    let fd = nc_borrow_descriptor(process, number)
+    guard fd >= 0 else { return false }
+    defer { close(fd) }
+    guard nc_socket_inode(fd) == inode else { return false }  // closed and used again meanwhile
+    var byte: UInt8 = 0
+    return send(fd, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == 1 || errno == EAGAIN
+  }
+
+  private static func sockets(of process: Int32) -> [UInt: Int32] {
     let folder = "/proc/\(process)/fd"
+    var table: [UInt: Int32] = [:]
     for name in entries(of: folder) {
-      guard let number = Int32(name), link("\(folder)/\(name)") == "socket:[\(inode)]" else { continue }
-      let fd = nc_borrow_descriptor(process, number)
-      guard fd >= 0 else { return false }
-      defer { close(fd) }
-      guard nc_socket_inode(fd) == inode else { continue }  // closed and used again meanwhile
-      var byte: UInt8 = 0
-      return send(fd, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == 1 || errno == EAGAIN
+      let target = link("\(folder)/\(name)")  // socket:[INODE]
+      guard let number = Int32(name), target.hasPrefix("socket:["), let inode = UInt(target.dropFirst(8).dropLast())
+      else {
+        continue
+      }
+      table[inode] = number
     }
-    return false
+    return table
   }
 
   private static func entries(of folder: String) -> [String] {

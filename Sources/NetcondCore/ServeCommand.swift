@@ -87,13 +87,14 @@ public struct ServeCommand: ParsableCommand {
   }
 
   private func serve(_ log: Logger) throws {
-    raiseDescriptorLimit(log)
+    let descriptorLimit = raiseDescriptorLimit(log)
     var home = Home(path: home)
     try home.prepare(port: port)
     let networks = try home.loadNetworks()
     try home.claim()
     defer { home.release() }
     var options = Daemon.Options()
+    options.descriptorLimit = descriptorLimit
     // Not a flag: only tests and bug hunts want a newer kernel to behave like an older one.
     options.baselineRing = ProcessInfo.processInfo.environment["NETCOND_URING_BASELINE"] == "1"
     let daemon = try Daemon(options: options, log: log)
@@ -109,12 +110,13 @@ public struct ServeCommand: ParsableCommand {
   }
 
   /// Each intercepted socket takes one descriptor here, so as many as the system grants.
-  private func raiseDescriptorLimit(_ log: Logger) {
+  private func raiseDescriptorLimit(_ log: Logger) -> Int {
     var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
     limit.rlim_cur = limit.rlim_max
     setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     log.info("descriptors: \(limit.rlim_cur)")
+    return Int(clamping: limit.rlim_cur)
   }
 }
 

@@ -52,7 +52,7 @@ struct Socket: ~Copyable {
   let family: Int32
   /// The daemon's end.
   let fd: Int32
-  /// SO_COOKIE of the app's end, by which RPCs name the socket; 0 for accepted ones until an RPC asks.
+  /// SO_COOKIE of the app's end, by which RPCs find the socket.
   let cookie: UInt64
   var state = SocketState.new
   var operations: SocketOperations = []

@@ -33,6 +33,7 @@ final class Host: FrameTransmitter {
 
 /// The apps' buffers: 64 KiB each, counted by reference.
 final class ChunkMemory: SendMemory {
+  var isScarce: Bool { false }
   static let chunkBytes = 65_536
   private let count: Int
   private let base: UnsafeMutableRawPointer

@@ -205,6 +205,24 @@ static inline u32_t nc_tcp_segment_sequence(const struct tcp_seg *segment) { ret
 static inline u8_t nc_tcp_header_flags(const struct tcp_hdr *header) { return TCPH_FLAGS(header); }
 /// The sequence number of a segment that tcp_input() is processing: in host byte order by then.
 static inline u32_t nc_tcp_header_sequence(const struct tcp_hdr *header) { return header->seqno; }
+/// Lets lwIP count a duplicate acknowledgement as one (RFC 5681 section 2). It wants the window unchanged, but Linux's grows
+/// with each out-of-order segment that arrives; a SACK block (RFC 2018) tells a duplicate from a window update. Taking
+/// the new window over beforehand leaves lwIP nothing to see changed. Called while tcp_input() processes the segment.
+static inline void nc_tcp_admit_duplicate(struct tcp_pcb *pcb, const struct tcp_hdr *header) {
+  if (pcb->unacked == NULL || header->ackno != pcb->lastack || header->ackno != pcb->snd_wl2) return;
+  const u8_t *option = (const u8_t *)header + TCP_HLEN, *end = (const u8_t *)header + TCPH_HDRLEN_BYTES(header);
+  while (option < end && *option != 5) {
+    if (*option == 0) return;
+    if (*option == 1) option++;
+    else if (option + 1 < end && option[1] >= 2) option += option[1];
+    else return;
+  }
+  const tcpwnd_size_t window = (tcpwnd_size_t)header->wnd << pcb->snd_scale;
+  if (option < end && window > pcb->snd_wnd) {
+    pcb->snd_wnd = window;
+    if (window > pcb->snd_wnd_max) pcb->snd_wnd_max = window;
+  }
+}
 static inline struct tcp_pcb *nc_tcp_active_pcbs(void) { return tcp_active_pcbs; }
 /// Takes the first PCB off lwIP's TIME_WAIT list, or NULL.
 static inline struct tcp_pcb *nc_tcp_take_time_wait(void) {

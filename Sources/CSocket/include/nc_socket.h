@@ -17,8 +17,11 @@ size_t nc_control_bytes(void);
 /// for control data (or NULL, 0).
 void nc_message_prepare(void *message, void *vectors, size_t count, void *control, size_t control_bytes);
 
-/// Whether a received message, or its control data, did not fit.
+/// Whether a received message did not fit.
 int nc_message_is_truncated(const void *message);
+
+/// Whether control data did not fit, or descriptors in it could not be had (RLIMIT_NOFILE).
+int nc_message_lost_descriptors(const void *message);
 
 /// The descriptors that came with a received message, at most `capacity` of them; further ones are closed.
 int nc_take_descriptors(void *message, int *out, int capacity);
