@@ -11,7 +11,6 @@ enum { NC_IORING_OP_READ_MULTISHOT = 49 }; /* Linux 6.7 */
 
 /* Macros that Swift's importer does not see. */
 static inline unsigned char nc_sqe_flag_buffer_select(void) { return IOSQE_BUFFER_SELECT; }
-static inline unsigned char nc_sqe_flag_fixed_file(void) { return IOSQE_FIXED_FILE; }
 
 static inline unsigned nc_cq_ready(const struct io_uring *ring) { return io_uring_cq_ready(ring); }
 

@@ -320,6 +320,7 @@ public final class NetworkInterface: FrameSource {
   func pollLoopback() {
     guard nc_netif_has_loopback(netif) else { return }
     nc_netif_set_checksum_check(netif, false)  // never left this process
+    nc_netif_move_to_front(netif)  // an answer from ::1 takes the first interface that has it
     netif_poll(netif)
     stack.sweepTimeWait()
   }

@@ -8,7 +8,7 @@ enum Background {
   static func start(home: String) throws {
     var ends: [Int32] = [-1, -1]
     guard pipe(&ends) == 0 else { throw HomeError(description: "pipe: \(String(cString: strerror(errno)))") }
-    let arguments = CommandLine.arguments.dropFirst().filter { $0 != "-d" }
+    let arguments = CommandLine.arguments.dropFirst()
     let path = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
     let readyFd = 3
     var actions = posix_spawn_file_actions_t()
@@ -16,6 +16,7 @@ enum Background {
     posix_spawn_file_actions_adddup2(&actions, ends[1], Int32(readyFd))
     if ends[0] != Int32(readyFd) { posix_spawn_file_actions_addclose(&actions, ends[0]) }
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0)
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_RDWR, 0)  // the log goes to standard error
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     posix_spawnattr_setflags(&attributes, 0x80)  // POSIX_SPAWN_SETSID (glibc 2.26)

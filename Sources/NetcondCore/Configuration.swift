@@ -76,7 +76,7 @@ public struct NetworkConfiguration: Sendable, Equatable {
         ]))
     }
     var parser = Parser(configuration: NetworkConfiguration(id: id, file: file))
-    for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+    for (number, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
       parser.read(line: String(line), number: number + 1)
     }
     parser.checkWhole()

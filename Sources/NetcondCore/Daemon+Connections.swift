@@ -85,10 +85,9 @@ extension Daemon {
     guard let connection = socket.pointee.connection else { return }
     let options = socket.pointee.options
     stack.setNoDelay(connection, options.noDelay)
-    guard options.keepalive else { return }
     let times = options.keepaliveTimes
     stack.setKeepalive(
-      connection, on: true, idle: times.idle * 1000, interval: times.interval * 1000, count: times.count)
+      connection, on: options.keepalive, idle: times.idle * 1000, interval: times.interval * 1000, count: times.count)
   }
 
   func name(of socket: UnsafeMutablePointer<Socket>, _ state: nc_state) -> nc_name {

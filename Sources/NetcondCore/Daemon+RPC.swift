@@ -40,8 +40,13 @@ extension Daemon {
     }
     let (request, descriptors, isTruncated) = client.pointee.take()
     var owned = descriptors
+    // Magic and version stand first in every version, whatever the message's length.
+    let isForeign =
+      completion.result >= 8 && request.magic == NC_RPC_MAGIC && request.version != NC_RPC_VERSION
+    let hasZeros = request.reserved == 0 && withUnsafeBytes(of: request.reserved2) { $0.allSatisfy { $0 == 0 } }
     let isSound =
-      !isTruncated && completion.result == MemoryLayout<nc_request>.size && request.magic == NC_RPC_MAGIC
+      isForeign || !isTruncated && completion.result == MemoryLayout<nc_request>.size && hasZeros
+      && request.magic == NC_RPC_MAGIC
       && descriptors.count <= 1 && !client.pointee.isClosing
     if isSound, answer(request, client: client, descriptors: &owned) {
       receiveRequest(key)

@@ -25,7 +25,7 @@ public struct Home: Sendable {
 
   /// Makes what is missing: the folder, its identity, the token, the port's file.
   /// - Throws: `HomeError`, naming the path and the cause.
-  public mutating func prepare(port: Int) throws {
+  public mutating func prepare() throws {
     let longest = socketPath(NetworkID(rawValue: 0))
     guard longest.utf8.count < 108 else {  // sun_path, unix(7)
       throw HomeError(
@@ -37,7 +37,6 @@ public struct Home: Sendable {
     if !FileManager.default.fileExists(atPath: path + "/authtoken.secret") {
       try write("authtoken.secret", Self.randomHex(bytes: 16), mode: 0o600)
     }
-    try write("zerotier-one.port", "\(port)", mode: 0o644)
   }
 
   private func makeFolder(_ path: String) throws {
@@ -97,7 +96,8 @@ public struct Home: Sendable {
 
   /// Claims the home for this process.
   /// - Throws: `HomeError` where another daemon that lives has it.
-  public func claim() throws {
+  /// - Parameter port: the control port to note.
+  public func claim(port: Int) throws {
     if let text = try? String(contentsOfFile: pidFile, encoding: .utf8),
       let pid = pid_t(text.trimmed), pid != getpid(), kill(pid, 0) == 0 || errno == EPERM,
       (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8))?.hasPrefix("netcond") == true
@@ -106,6 +106,7 @@ public struct Home: Sendable {
       throw HomeError(description: "\(path) is served by process \(pid) already; stop that one or choose another home")
     }
     try write("zerotier-one.pid", "\(getpid())", mode: 0o644)
+    try write("zerotier-one.port", "\(port)", mode: 0o644)
   }
 
   public func release() { unlink(pidFile) }

@@ -65,7 +65,7 @@ public struct ServeCommand: ParsableCommand {
       print(netcondVersion)
       return
     }
-    if background { return try Background.start(home: home) }
+    if background, readyFd == nil { return try Background.start(home: home) }  // with one, this is the child
     var log = Logger(label: "netcond", factory: { _ in StreamLogHandler.standardError(label: "netcond") })
     log.logLevel = logLevel
     do {
@@ -89,9 +89,9 @@ public struct ServeCommand: ParsableCommand {
   private func serve(_ log: Logger) throws {
     let descriptorLimit = raiseDescriptorLimit(log)
     var home = Home(path: home)
-    try home.prepare(port: port)
+    try home.prepare()
     let networks = try home.loadNetworks()
-    try home.claim()
+    try home.claim(port: port)
     defer { home.release() }
     var options = Daemon.Options()
     options.descriptorLimit = descriptorLimit

@@ -19,6 +19,9 @@ public final class BufferPool {
   private var providedCount = 0
   private let ringDepth: Int
   let group: UInt16
+  /// Between the starts of two buffers: a page more than they hold, so that the end of one never adjoins the next. lwIP
+  /// joins pieces that are adjacent in memory, and a piece must lie in one buffer, whose references keep it.
+  private let stride: Int
   /// The size of each buffer.
   public let bufferBytes: Int
   /// How many buffers there are.
@@ -37,7 +40,8 @@ public final class BufferPool {
     self.bufferBytes = bufferBytes
     self.ringDepth = ringDepth
     bufferCount = count
-    memoryBytes = bufferBytes * count
+    stride = bufferBytes + 4096
+    memoryBytes = stride * count
     bufferRingBytes = max(4096, ringDepth * MemoryLayout<io_uring_buf>.stride)
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
     guard let memory = mmap(nil, memoryBytes, PROT_READ | PROT_WRITE, flags, -1, 0), memory != MAP_FAILED,
@@ -76,12 +80,12 @@ public final class BufferPool {
   public var isExhausted: Bool { providedCount == 0 }
 
   /// The memory of a buffer, `bufferBytes` long.
-  public func address(_ index: Int) -> UnsafeMutableRawPointer { memory + index * bufferBytes }
+  public func address(_ index: Int) -> UnsafeMutableRawPointer { memory + index * stride }
 
   /// The buffer that holds `address`, or nil where the address is not of this pool.
   public func index(holding address: UnsafeRawPointer) -> Int? {
     let offset = address - UnsafeRawPointer(memory)
-    return offset >= 0 && offset < memoryBytes ? offset / bufferBytes : nil
+    return offset >= 0 && offset < memoryBytes ? offset / stride : nil
   }
 
   /// Takes over a buffer named by a completion, with one reference.

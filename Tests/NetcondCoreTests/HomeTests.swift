@@ -49,8 +49,10 @@ private func mode(_ path: String) -> mode_t {
 
   @Test func `prepare makes what the original has`() throws {
     var home = Home(path: folder.path + "/home/")
-    try home.prepare(port: 9993)
+    try home.prepare()
     #expect(home.path == folder.path + "/home")
+    #expect(text(home.portFile) == nil)  // noted by the one who claims the home
+    try home.claim(port: 9993)
     #expect(text(home.portFile) == "9993")
     #expect(text(home.path + "/authtoken.secret")?.count == 32)
     #expect(mode(home.path + "/authtoken.secret") == 0o600)
@@ -62,21 +64,22 @@ private func mode(_ path: String) -> mode_t {
 
   @Test func `identity, token and hardware addresses stay the same`() throws {
     var first = Home(path: folder.path)
-    try first.prepare(port: 1)
+    try first.prepare()
     let token = text(first.path + "/authtoken.secret")
     var second = Home(path: folder.path)
-    try second.prepare(port: 2)
+    try second.prepare()
     #expect(second.identity == first.identity)
     #expect(second.mac(for: id) == first.mac(for: id))
     #expect(text(second.path + "/authtoken.secret") == token)
+    try second.claim(port: 2)
     #expect(text(second.portFile) == "2")
   }
 
   @Test func `hardware addresses are locally administered hosts', and differ by network and home`() throws {
     var home = Home(path: folder.path + "/a")
     var other = Home(path: folder.path + "/b")
-    try home.prepare(port: 0)
-    try other.prepare(port: 0)
+    try home.prepare()
+    try other.prepare()
     var macs: Set<MACAddress> = []
     for number in 0..<500 {
       for owner in [home, other] {
@@ -91,30 +94,30 @@ private func mode(_ path: String) -> mode_t {
   @Test func `an identity file is kept as it is`() throws {
     write("0123456789:0:abcdef:fedcba", to: folder.path + "/identity.secret")
     var home = Home(path: folder.path)
-    try home.prepare(port: 0)
+    try home.prepare()
     #expect(text(folder.path + "/identity.secret") == "0123456789:0:abcdef:fedcba")
     #expect(home.identity != 0)
   }
 
   @Test func `a path too long for a unix socket is refused by name`() {
     var home = Home(path: folder.path + "/" + String(repeating: "x", count: 100))
-    let error = #expect(throws: HomeError.self) { try home.prepare(port: 0) }
+    let error = #expect(throws: HomeError.self) { try home.prepare() }
     #expect(error?.description.contains("too long") == true)
   }
 
   @Test func `a file in the folder's place is refused by name`() {
     write("", to: folder.path + "/home")
     var home = Home(path: folder.path + "/home")
-    let error = #expect(throws: HomeError.self) { try home.prepare(port: 0) }
+    let error = #expect(throws: HomeError.self) { try home.prepare() }
     #expect(error?.description.contains(folder.path + "/home") == true)
   }
 
   @Test func `a home is claimed by the pid file, which release removes`() throws {
     var home = Home(path: folder.path)
-    try home.prepare(port: 0)
-    try home.claim()
+    try home.prepare()
+    try home.claim(port: 9993)
     #expect(text(home.pidFile) == "\(getpid())")
-    try home.claim()
+    try home.claim(port: 9993)
     home.release()
     #expect(access(home.pidFile, F_OK) != 0)
   }
@@ -123,15 +126,15 @@ private func mode(_ path: String) -> mode_t {
     content: String
   ) throws {
     var home = Home(path: folder.path)
-    try home.prepare(port: 0)
+    try home.prepare()
     write(content, to: home.pidFile)
-    try home.claim()
+    try home.claim(port: 9993)
     #expect(text(home.pidFile) == "\(getpid())")
   }
 
   @Test func `networks come in the order of their ids, and other files are left alone`() throws {
     var home = Home(path: folder.path)
-    try home.prepare(port: 0)
+    try home.prepare()
     write("link=hub:b", to: home.networksFolder + "/0000000000000002.conf")
     write("link=hub:a", to: home.networksFolder + "/0000000000000001.conf")
     write("allowManaged=1", to: home.networksFolder + "/0000000000000001.local.conf")
@@ -142,7 +145,7 @@ private func mode(_ path: String) -> mode_t {
 
   @Test func `the mistakes of all files are reported together`() throws {
     var home = Home(path: folder.path)
-    try home.prepare(port: 0)
+    try home.prepare()
     write("mtu=1\nmac=2", to: home.networksFolder + "/0000000000000001.conf")
     write("link=tap:t0", to: home.networksFolder + "/0000000000000002.conf")
     write("\nlink=tap:t0", to: home.networksFolder + "/0000000000000003.conf")

@@ -109,10 +109,18 @@ struct BufferPoolTests {
     let pool = try BufferPool(ring: ring, group: 1, bufferBytes: 4096, count: 8, ringDepth: 8)
     #expect(pool.freeCount == 0)
     #expect(pool.index(holding: pool.address(0) - 1) == nil)
-    #expect(pool.index(holding: pool.address(0) + 8 * 4096) == nil)
+    #expect(pool.index(holding: pool.address(7) + 2 * 4096) == nil)
     #expect(pool.index(holding: pool.address(7)) == 7)
     var elsewhere = 0
     withUnsafePointer(to: &elsewhere) { #expect(pool.index(holding: $0) == nil) }
+  }
+
+  @Test func `no buffer's end adjoins another's start`() throws {
+    let pool = try BufferPool(ring: try Ring(entries: 8), group: 1, bufferBytes: 65_536, count: 4, ringDepth: 4)
+    for index in 0..<4 {
+      #expect(pool.index(holding: pool.address(index) + 65_535) == index)
+      for other in 0..<4 { #expect(pool.address(index) + 65_536 != pool.address(other)) }
+    }
   }
 
   @Test func `two pools of a ring do not mix`() throws {

@@ -137,7 +137,6 @@ static inline struct netif *nc_current_input_netif(void) { return ip_current_inp
 static inline int nc_netif_ip6_capacity(void) { return LWIP_IPV6_NUM_ADDRESSES; }
 static inline u8_t nc_netif_ip6_state(struct netif *netif, s8_t i) { return netif_ip6_addr_state(netif, i); }
 static inline const ip6_addr_t *nc_netif_ip6(struct netif *netif, s8_t i) { return netif_ip6_addr(netif, i); }
-static inline bool nc_ip6_state_is_valid(u8_t state) { return ip6_addr_isvalid(state); }
 static inline bool nc_ip6_state_is_tentative(u8_t state) { return ip6_addr_istentative(state); }
 static inline bool nc_ip6_state_is_duplicated(u8_t state) { return ip6_addr_isduplicated(state); }
 static inline void nc_netif_ip6_set_static(struct netif *netif, s8_t i) {
@@ -165,6 +164,17 @@ static inline void nc_netif_set_mtu6(struct netif *netif, u16_t mtu) {
 /// Whether packets that the netif sent to itself wait for netif_poll().
 static inline bool nc_netif_has_loopback(const struct netif *netif) { return netif->loop_first != NULL; }
 
+/// Makes the netif the first that lwIP's routing asks.
+static inline void nc_netif_move_to_front(struct netif *netif) {
+  for (struct netif **at = &netif_list; *at != NULL; at = &(*at)->next) {
+    if (*at != netif) continue;
+    *at = netif->next;
+    netif->next = netif_list;
+    netif_list = netif;
+    return;
+  }
+}
+
 /// Builds an address of either family from bytes in network order (4 or 16 of them). `zone` is a netif index or 0.
 static inline ip_addr_t nc_ip_from_bytes(const u8_t *bytes, bool is_v6, u8_t zone) {
   ip_addr_t ip;
@@ -183,7 +193,6 @@ static inline ip_addr_t nc_ip_from_bytes(const u8_t *bytes, bool is_v6, u8_t zon
 }
 
 static inline bool nc_ip_is_v6(const ip_addr_t *ip) { return IP_IS_V6_VAL(*ip); }
-static inline bool nc_ip_is_any_type(const ip_addr_t *ip) { return IP_IS_ANY_TYPE_VAL(*ip); }
 static inline void nc_ip_bytes(const ip_addr_t *ip, u8_t *out) {
   if (IP_IS_V6_VAL(*ip)) memcpy(out, ip_2_ip6(ip)->addr, 16);
   else memcpy(out, &ip_2_ip4(ip)->addr, 4);
@@ -201,7 +210,6 @@ static inline void nc_tcp_set_option(struct tcp_pcb *pcb, u8_t option, bool on) 
   if (on) ip_set_option(pcb, option); else ip_reset_option(pcb, option);
 }
 static inline u32_t nc_tcp_send_space(const struct tcp_pcb *pcb) { return pcb->snd_buf; }
-static inline u32_t nc_tcp_segment_sequence(const struct tcp_seg *segment) { return lwip_ntohl(segment->tcphdr->seqno); }
 static inline u8_t nc_tcp_header_flags(const struct tcp_hdr *header) { return TCPH_FLAGS(header); }
 /// The sequence number of a segment that tcp_input() is processing: in host byte order by then.
 static inline u32_t nc_tcp_header_sequence(const struct tcp_hdr *header) { return header->seqno; }
@@ -254,8 +262,6 @@ static inline void nc_tcp_begin_estimate(struct tcp_pcb *pcb, u16_t fallback_tic
 }
 static inline u32_t nc_tcp_msl_milliseconds(void) { return TCP_MSL; }
 static inline u32_t nc_tcp_slow_interval_milliseconds(void) { return TCP_SLOW_INTERVAL; }
-static inline u32_t nc_tcp_maximum_window(void) { return TCP_WND; }
-static inline u16_t nc_tcp_maximum_mss(void) { return TCP_MSS; }
 /// The smallest sequence number whose bytes lwIP may still read from the caller's memory.
 static inline u32_t nc_tcp_oldest_referenced(const struct tcp_pcb *pcb) {
   if (pcb->unacked != NULL) return lwip_ntohl(pcb->unacked->tcphdr->seqno);
