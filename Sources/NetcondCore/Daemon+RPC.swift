@@ -45,9 +45,10 @@ extension Daemon {
       completion.result >= 8 && request.magic == NC_RPC_MAGIC && request.version != NC_RPC_VERSION
     let hasZeros = request.reserved == 0 && withUnsafeBytes(of: request.reserved2) { $0.allSatisfy { $0 == 0 } }
     let isSound =
-      isForeign || !isTruncated && completion.result == MemoryLayout<nc_request>.size && hasZeros
-      && request.magic == NC_RPC_MAGIC
-      && descriptors.count <= 1 && !client.pointee.isClosing
+      isForeign
+      || !isTruncated && completion.result == MemoryLayout<nc_request>.size && hasZeros
+        && request.magic == NC_RPC_MAGIC
+        && descriptors.count <= 1 && !client.pointee.isClosing
     if isSound, answer(request, client: client, descriptors: &owned) {
       receiveRequest(key)
     } else {
