@@ -265,7 +265,7 @@ extension Daemon {
   private func finishClosing(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     guard socket.pointee.operations.isEmpty else { return }
     if socket.pointee.resetsApp, !Pair.isHungUp(socket.pointee.fd), !hasUnread(socket) {
-      resets.inject(inode: socket.pointee.appInode, process: socket.pointee.appProcess, turn: turnCount)
+      resets.inject(inode: socket.pointee.appInode, process: socket.pointee.appProcess)
     }
     close(socket.pointee.fd)
     _ = sockets.remove(key)

@@ -61,7 +61,6 @@ public final class Daemon {
   var refusedListeners: [SlabKey] = []
   private var retryDeadline: UInt64?
   private var lastExhaustionReport: UInt64 = 0
-  private(set) var turnCount: UInt64 = 0
   /// Sockets whose receive found no buffer.
   var starved: Deque<SlabKey> = []
   let nonce = UInt64.random(in: .min ... .max)
@@ -179,7 +178,6 @@ public final class Daemon {
   /// One turn; true when the daemon is to end.
   func turn() -> Bool {
     now = monotonicNanoseconds()
-    turnCount += 1
     stack.setTime(nanoseconds: now)
     ring.drain { dispatch($0) }
     takeEvents()

@@ -7,34 +7,35 @@ internal import Glibc
 /// (unix_release_sock in net/unix/af_unix.c). A connection that the peer reset often has none; closed like that it would
 /// look to the app like an orderly end, and a cut transfer like a whole one. So the daemon borrows the app's end for a
 /// moment and writes a byte of its own into it. It keeps no copy (docs/rpc.md), so it has to find it: in the process that
-/// made the socket, then in the others. A process's descriptors are listed once per turn of the loop, however many of
-/// them are to be reset, and the time spent is bounded; beyond, and where tracing is not permitted, the app sees the end
-/// of file after all.
+/// made the socket, then in the others. A listing of a process's descriptors serves many resets, and the time spent is
+/// bounded; beyond, and where tracing is not permitted, the app sees the end of file after all.
 struct ResetInjector {
   /// Nanoseconds that may be spent in any second.
   private static let budgetPerSecond: UInt64 = 200_000_000
 
-  private var turn: UInt64 = 0
-  /// Socket inodes of each process, with their descriptors, as they were in this turn.
-  private var tables: [Int32: [UInt: Int32]] = [:]
+  /// A listing that lacks a socket is made anew only after this long.
+  private static let listingNanoseconds: UInt64 = 50_000_000
+
+  /// The sockets of a process: inodes with descriptors, as they were at `time`. What is found is verified before use.
+  private struct Listing {
+    let time: UInt64
+    let sockets: [UInt: Int32]
+  }
+
+  private var listings: [Int32: Listing] = [:]
   private var second: UInt64 = 0
   private var spent: UInt64 = 0
 
   /// Writes a byte into the socket `inode` of some process, if it can be found.
-  /// - Parameters:
-  ///   - process: where to look first.
-  ///   - turn: the number of the loop's turn, which bounds how long a listing is believed.
-  mutating func inject(inode: UInt, process: Int32, turn: UInt64) {
+  /// - Parameter process: where to look first.
+  mutating func inject(inode: UInt, process: Int32) {
     let start = monotonicNanoseconds()
     if start / 1_000_000_000 != second {
       second = start / 1_000_000_000
       spent = 0
+      listings = [:]
     }
     guard spent < Self.budgetPerSecond else { return }
-    if turn != self.turn {
-      self.turn = turn
-      tables = [:]
-    }
     if !write(inode, into: process) {
       for name in Self.entries(of: "/proc") {
         guard let other = Int32(name), other != process else { continue }
@@ -45,15 +46,24 @@ struct ResetInjector {
   }
 
   private mutating func write(_ inode: UInt, into process: Int32) -> Bool {
-    let table = tables[process] ?? Self.sockets(of: process)
-    tables[process] = table
-    guard let number = table[inode] else { return false }
+    guard let number = find(inode, in: process) else { return false }
     let fd = nc_borrow_descriptor(process, number)
     guard fd >= 0 else { return false }
     defer { close(fd) }
     guard nc_socket_inode(fd) == inode else { return false }  // closed and used again meanwhile
     var byte: UInt8 = 0
     return send(fd, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == 1 || errno == EAGAIN
+  }
+
+  private mutating func find(_ inode: UInt, in process: Int32) -> Int32? {
+    let now = monotonicNanoseconds()
+    if let listing = listings[process] {
+      if let number = listing.sockets[inode] { return number }
+      if now < listing.time + Self.listingNanoseconds { return nil }
+    }
+    let listing = Listing(time: now, sockets: Self.sockets(of: process))
+    listings[process] = listing
+    return listing.sockets[inode]
   }
 
   private static func sockets(of process: Int32) -> [UInt: Int32] {
