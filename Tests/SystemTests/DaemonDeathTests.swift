@@ -9,12 +9,7 @@ extension SystemTests {
     /// A connection between two agents on a hub, as `c` and `s`.
     private func connected(_ stage: HubStage) throws -> (client: SocketAgent, server: SocketAgent) {
       let (server, client) = (try SocketAgent(stage.onLeft), try SocketAgent(stage.onRight))
-      try server.must("socket l")
-      try server.must("bind l \(Address.left) 7000")
-      try server.must("listen l")
-      try client.must("socket c")
-      try client.must("connect c \(Address.left) 7000")
-      try server.must("accept l s")
+      try server.accept(client, at: Address.left)
       return (client, server)
     }
 
@@ -37,12 +32,7 @@ extension SystemTests {
     func midTransferOverTap() throws {
       let stage = try TapStage()
       let (peer, app) = (try SocketAgent(stage.kernel), try SocketAgent(stage.app))
-      try peer.must("socket l")
-      try peer.must("bind l \(Address.peer) 7000")
-      try peer.must("listen l")
-      try app.must("socket c")
-      try app.must("connect c \(Address.peer) 7000")
-      try peer.must("accept l s")
+      try peer.accept(app, at: Address.peer)
       try peer.begin("recvall s")
       let before = try stage.daemon.cpuSeconds()
       try app.begin("sendforever c 20")

@@ -37,12 +37,7 @@ extension SystemTests {
     func flushedNeighbour() throws {
       let stage = try TapStage()
       let (peer, app) = (try SocketAgent(stage.kernel), try SocketAgent(stage.app))
-      try peer.must("socket l")
-      try peer.must("bind l \(Address.peer) 7000")
-      try peer.must("listen l")
-      try app.must("socket c")
-      try app.must("connect c \(Address.peer) 7000")
-      try peer.must("accept l s")
+      try peer.accept(app, at: Address.peer)
       for round in 0..<5 {
         try stage.namespace.ip(["neigh", "flush", "dev", stage.tap])
         let sum = try app.must("send c \(round) 100000")

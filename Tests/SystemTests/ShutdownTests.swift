@@ -25,12 +25,7 @@ extension SystemTests {
     func closesConnections(signal: Int32) throws {
       let stage = try TapStage()
       let (peer, app) = (try SocketAgent(stage.kernel), try SocketAgent(stage.app))
-      try peer.must("socket l")
-      try peer.must("bind l \(Address.peer) 7000")
-      try peer.must("listen l")
-      try app.must("socket c")
-      try app.must("connect c \(Address.peer) 7000")
-      try peer.must("accept l s")
+      try peer.accept(app, at: Address.peer)
       try app.begin("recvall c")
       let writer = try SocketAgent(stage.app)
       try writer.must("socket w")

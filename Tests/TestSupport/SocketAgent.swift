@@ -37,4 +37,14 @@ public final class SocketAgent {
     guard answer == "ok" || answer.hasPrefix("ok ") else { throw SupportError("\(request): \(answer)") }
     return String(answer.dropFirst(3))
   }
+
+  /// Makes a connection: this agent listens at `address`, port 7000, as `l`, and accepts as `s`; `client` connects as `c`.
+  public func accept(_ client: SocketAgent, at address: String) throws {
+    try must("socket l")
+    try must("bind l \(address) 7000")
+    try must("listen l")
+    try client.must("socket c")
+    try client.must("connect c \(address) 7000")
+    try must("accept l s")
+  }
 }
