@@ -91,6 +91,7 @@ static int renew(int fd, struct nc_name *name) {
   int placed = (int)nc_raw(SYS_dup3, fresh, fd, (descriptor_flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0, 0, 0, 0);
   nc_raw_close(fresh);
   if (placed < 0) return placed;
+  nc_hint_mark(fd, NC_HINT_LOOK);
   return nc_identify(fd, name) ? 0 : -EBADF;
 }
 

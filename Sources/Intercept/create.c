@@ -20,7 +20,9 @@ int nc_create(int family, int type, int protocol, bool close_on_exec) {
   int error = nc_rpc(&request, -1, &reply, &fd, close_on_exec);
   if (error != 0) return error;
   // The kernel had no number left for the passed fd and dropped it; the daemon sees that as a close.
-  return fd >= 0 ? fd : -EMFILE;
+  if (fd < 0) return -EMFILE;
+  nc_hint_mark(fd, NC_HINT_LOOK);
+  return fd;
 }
 
 // The order of the checks is the kernel's (__sys_socket, __sock_create, inet_create).

@@ -1,20 +1,12 @@
-// The interposed symbols (intercept.map lists them again for the linker).
+// The interposed symbols that steer a socket (intercept.map lists them again for the linker), and syscall().
 //
-// Each passes the call on to libc unless there is a virtual network and the fd belongs to it. Calls that carry no
-// address are passed on unseen: the kernel does the right thing on both kinds of socket.
-#include <errno.h>
+// Each passes the call on to libc unless there is a virtual network and the fd belongs to it.
+#include <fcntl.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
-#include "intercept.h"
-
-#define NC_EXPORT __attribute__((visibility("default")))
-
-static inline long finish(long result) {
-  if (__builtin_expect(result >= 0, 1)) return result;
-  errno = (int)-result;
-  return -1;
-}
+#include "exports.h"
 
 static inline bool is_ours(int fd, struct nc_name *name) { return nc_active() && nc_identify(fd, name); }
 
@@ -107,47 +99,6 @@ NC_EXPORT int shutdown(int fd, int how) {
   return (int)finish(nc_shutdown(fd, &name, how));
 }
 
-NC_EXPORT ssize_t sendto(int fd, const void *data, size_t bytes, int flags, __CONST_SOCKADDR_ARG address,
-                         socklen_t length) {
-  const struct sockaddr *target = address.__sockaddr__;
-  struct nc_name name;
-  if (target == NULL || !is_ours(fd, &name)) return nc_native()->sendto(fd, data, bytes, flags, target, length);
-  return finish(nc_sendto(fd, &name, data, bytes, flags, target, length));
-}
-
-static ssize_t recvfrom_fd(int fd, void *data, size_t bytes, int flags, struct sockaddr *source, socklen_t *length) {
-  struct nc_name name;
-  if (source == NULL || !is_ours(fd, &name)) return nc_native()->recvfrom(fd, data, bytes, flags, source, length);
-  return finish(nc_recvfrom(fd, &name, data, bytes, flags, length));
-}
-
-NC_EXPORT ssize_t recvfrom(int fd, void *restrict data, size_t bytes, int flags, __SOCKADDR_ARG address,
-                           socklen_t *restrict length) {
-  return recvfrom_fd(fd, data, bytes, flags, address.__sockaddr__, length);
-}
-
-// What recvfrom becomes under _FORTIFY_SOURCE; libc's own would call the kernel directly.
-ssize_t __recvfrom_chk(int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *);
-NC_EXPORT ssize_t __recvfrom_chk(int fd, void *data, size_t bytes, size_t room, int flags, struct sockaddr *address,
-                                 socklen_t *length) {
-  if (bytes > room) __builtin_trap(); // an overflow about to happen: libc too ends the process
-  return recvfrom_fd(fd, data, bytes, flags, address, length);
-}
-
-NC_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
-  struct nc_name name;
-  bool plain = message == NULL || (message->msg_name == NULL && message->msg_controllen == 0);
-  if (plain || !is_ours(fd, &name)) return nc_native()->sendmsg(fd, message, flags);
-  return finish(nc_sendmsg(fd, &name, message, flags));
-}
-
-NC_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
-  struct nc_name name;
-  if (message == NULL || message->msg_name == NULL || !is_ours(fd, &name))
-    return nc_native()->recvmsg(fd, message, flags);
-  return finish(nc_recvmsg(fd, &name, message, flags));
-}
-
 // syscall() takes its arguments as longs, whatever they are; those not passed are read as garbage, as libc's does.
 NC_EXPORT long syscall(long number, ...) {
   va_list list;
@@ -169,6 +120,25 @@ NC_EXPORT long syscall(long number, ...) {
     case SYS_getpeername: return getpeername_fd((int)a, (struct sockaddr *)b, (socklen_t *)c);
     case SYS_getsockopt: return getsockopt((int)a, (int)b, (int)c, (void *)d, (socklen_t *)e);
     case SYS_setsockopt: return setsockopt((int)a, (int)b, (int)c, (const void *)d, (socklen_t)e);
+    case SYS_shutdown: return shutdown((int)a, (int)b);
+    case SYS_read: return read((int)a, (void *)b, (size_t)c);
+    case SYS_readv: return readv((int)a, (const struct iovec *)b, (int)c);
+    case SYS_write: return write((int)a, (const void *)b, (size_t)c);
+    case SYS_writev: return writev((int)a, (const struct iovec *)b, (int)c);
+    case SYS_sendto:
+      return nc_export_sendto((int)a, (const void *)b, (size_t)c, (int)d, (const struct sockaddr *)e, (socklen_t)f);
+    case SYS_recvfrom:
+      return nc_export_recvfrom((int)a, (void *)b, (size_t)c, (int)d, (struct sockaddr *)e, (socklen_t *)f);
+    case SYS_sendmsg: return sendmsg((int)a, (const struct msghdr *)b, (int)c);
+    case SYS_recvmsg: return recvmsg((int)a, (struct msghdr *)b, (int)c);
+    case SYS_sendmmsg: return sendmmsg((int)a, (struct mmsghdr *)b, (unsigned)c, (int)d);
+    case SYS_recvmmsg: return recvmmsg((int)a, (struct mmsghdr *)b, (unsigned)c, (int)d, (struct timespec *)e);
+    case SYS_dup: return dup((int)a);
+#ifdef SYS_dup2
+    case SYS_dup2: return dup2((int)a, (int)b);
+#endif
+    case SYS_dup3: return dup3((int)a, (int)b, (int)c);
+    case SYS_fcntl: return fcntl((int)a, (int)b, c);
     default: break;
     }
   }

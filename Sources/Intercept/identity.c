@@ -3,6 +3,9 @@
 // The daemon's end is named once its state is final, so its name (getpeername) is asked first; before that, the app's
 // end carries the name it got at socket(). A pair always has a peer, thus getpeername fails at once on an fd that
 // cannot be ours: no socket, or one of another family that is not connected.
+//
+// Two programs joined directly hold both ends: the connecting one sees the name DIRECT at its peer, the accepted one at
+// its own end, and a name NEW at its peer.
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -25,25 +28,38 @@ static int read_name(long number, int fd, struct nc_name *name) {
 bool nc_identify(int fd, struct nc_name *name) {
   int peer = read_name(SYS_getpeername, fd, name);
   if (peer < 0) return false;
+  if (peer > 0 && name->state == NC_STATE_DIRECT) name->state = NC_STATE_CONNECTED;
   if (peer > 0 && name->state != NC_STATE_NEW) return true;
-  return read_name(SYS_getsockname, fd, name) > 0 && name->state == NC_STATE_NEW;
+  if (read_name(SYS_getsockname, fd, name) <= 0) return false;
+  if (name->state == NC_STATE_DIRECT) {
+    struct nc_address local = name->local;
+    name->local = name->remote;
+    name->remote = local;
+    name->state = NC_STATE_CONNECTED;
+    return true;
+  }
+  return name->state == NC_STATE_NEW;
 }
 
 bool nc_made_by_socket(int fd) {
   struct nc_name own;
-  return read_name(SYS_getsockname, fd, &own) > 0;
+  return read_name(SYS_getsockname, fd, &own) > 0 && own.state == NC_STATE_NEW;
 }
 
 int nc_marks(int fd) {
-  int marks = 0;
-  socklen_t length = sizeof marks;
-  return nc_raw_getsockopt(fd, SOL_SOCKET, SO_PRIORITY, &marks, &length) == 0 ? marks : 0;
+  int word = 0;
+  socklen_t length = sizeof word;
+  return nc_raw_getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &word, &length) == 0 ? ~word : 0;
 }
 
-void nc_mark(int fd, int marks) {
-  int all = nc_marks(fd) | marks;
-  (void)nc_raw_setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &all, sizeof all);
+static void set_marks(int fd, int marks) {
+  int word = ~marks;
+  (void)nc_raw_setsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &word, sizeof word);
 }
+
+void nc_mark(int fd, int marks) { set_marks(fd, nc_marks(fd) | marks); }
+
+void nc_unmark(int fd, int marks) { set_marks(fd, nc_marks(fd) & ~marks); }
 
 int nc_take_error(int fd, const struct nc_name *name) {
   int error = 0;

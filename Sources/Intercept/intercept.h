@@ -4,14 +4,17 @@
 // holds; data, poll, close, dup, fork and exec are therefore the kernel's own and no code here runs for them. Only the
 // calls that make a socket, steer it, or name an address pass here:
 //
-//   exports.c    the interposed symbols; for each fd, ours or not; the only place that calls on to libc for the others
+//   exports.c    the interposed symbols that steer a socket; for each fd, ours or not
+//   exports_data.c   those that move data: they pass on to libc at once what hints.c says is none of ours
 //   identity.c   what an fd is: nc_identify reads the abstract names the daemon gave to the ends of the pair
 //   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process
-//   create.c connect.c listen.c names.c options.c transfer.c shutdown.c   a topic each
+//   create.c connect.c listen.c names.c options.c shutdown.c   a topic each
+//   transfer.c datagram.c   the data calls on streams and on datagram sockets
 //   address.c report.c native.c raw.h   conversions, messages on stderr, libc's own functions, bare system calls
 //
-// There is no table of fds: what must be remembered stands in the kernel, at the socket (its names; for two bits of
-// ours, its otherwise unused SO_PRIORITY). That holds across dup, fork, exec and fd passing, where a table goes wrong.
+// There is no table of fds (hints.c says only what is surely not ours): what must be remembered stands in the kernel, at
+// the socket: its names, and a word of ours in its SO_INCOMING_CPU, which unix sockets do not use otherwise. That holds
+// across dup, fork, exec and fd passing, where a table goes wrong.
 //
 // Functions here return what the kernel would: >= 0, or a negative errno. exports.c turns that into errno.
 #ifndef NETCOND_INTERCEPT_H
@@ -24,30 +27,51 @@
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
 
 #include "netcond_rpc.h"
 #include "raw.h"
 
 // native.c
 
-/// Libc's own functions, found behind this library by dlsym. Used where libc's wrapper matters: calls passed through,
-/// and waits that must be cancellation points. All else is a bare system call (raw.h).
+/// Libc's own functions, found behind this library by dlsym: result, name, parameters. Used where libc's wrapper matters:
+/// calls passed through, and waits that must be cancellation points. All else is a bare system call (raw.h).
+#define NC_NATIVE_FUNCTIONS(F)                                                                                         \
+  F(int, socket, (int, int, int))                                                                                      \
+  F(int, bind, (int, const struct sockaddr *, socklen_t))                                                              \
+  F(int, listen, (int, int))                                                                                           \
+  F(int, accept, (int, struct sockaddr *, socklen_t *))                                                                \
+  F(int, accept4, (int, struct sockaddr *, socklen_t *, int))                                                          \
+  F(int, connect, (int, const struct sockaddr *, socklen_t))                                                           \
+  F(int, getsockname, (int, struct sockaddr *, socklen_t *))                                                           \
+  F(int, getpeername, (int, struct sockaddr *, socklen_t *))                                                           \
+  F(int, getsockopt, (int, int, int, void *, socklen_t *))                                                             \
+  F(int, setsockopt, (int, int, int, const void *, socklen_t))                                                         \
+  F(int, shutdown, (int, int))                                                                                         \
+  F(int, ioctl, (int, unsigned long, ...))                                                                             \
+  F(ssize_t, read, (int, void *, size_t))                                                                              \
+  F(ssize_t, readv, (int, const struct iovec *, int))                                                                  \
+  F(ssize_t, write, (int, const void *, size_t))                                                                       \
+  F(ssize_t, writev, (int, const struct iovec *, int))                                                                 \
+  F(ssize_t, send, (int, const void *, size_t, int))                                                                   \
+  F(ssize_t, sendto, (int, const void *, size_t, int, const struct sockaddr *, socklen_t))                             \
+  F(ssize_t, sendmsg, (int, const struct msghdr *, int))                                                               \
+  F(int, sendmmsg, (int, struct mmsghdr *, unsigned, int))                                                             \
+  F(ssize_t, recv, (int, void *, size_t, int))                                                                         \
+  F(ssize_t, recvfrom, (int, void *, size_t, int, struct sockaddr *, socklen_t *))                                     \
+  F(ssize_t, recvmsg, (int, struct msghdr *, int))                                                                     \
+  F(int, recvmmsg, (int, struct mmsghdr *, unsigned, int, struct timespec *))                                          \
+  F(int, dup, (int))                                                                                                   \
+  F(int, dup2, (int, int))                                                                                             \
+  F(int, dup3, (int, int, int))                                                                                        \
+  F(int, fcntl, (int, int, ...))                                                                                       \
+  F(int, fcntl64, (int, int, ...))
+
 struct nc_native {
-  int (*socket)(int, int, int);
-  int (*bind)(int, const struct sockaddr *, socklen_t);
-  int (*listen)(int, int);
-  int (*accept)(int, struct sockaddr *, socklen_t *);
-  int (*accept4)(int, struct sockaddr *, socklen_t *, int);
-  int (*connect)(int, const struct sockaddr *, socklen_t);
-  int (*getsockname)(int, struct sockaddr *, socklen_t *);
-  int (*getpeername)(int, struct sockaddr *, socklen_t *);
-  int (*getsockopt)(int, int, int, void *, socklen_t *);
-  int (*setsockopt)(int, int, int, const void *, socklen_t);
-  int (*shutdown)(int, int);
-  ssize_t (*sendto)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
-  ssize_t (*recvfrom)(int, void *, size_t, int, struct sockaddr *, socklen_t *);
-  ssize_t (*recvmsg)(int, struct msghdr *, int);
-  ssize_t (*sendmsg)(int, const struct msghdr *, int);
+#define NC_DECLARE(result, symbol, parameters) result(*symbol) parameters;
+  NC_NATIVE_FUNCTIONS(NC_DECLARE)
+#undef NC_DECLARE
 };
 
 enum nc_mode { NC_MODE_UNKNOWN = 0, NC_MODE_OFF = 1, NC_MODE_ON = 2 };
@@ -79,10 +103,24 @@ static inline bool nc_active(void) {
 
 // identity.c
 
-/// Bits kept at a socket in the kernel (see nc_marks). SO_PRIORITY takes 0…6 from anyone.
+/// Bits kept at a socket in the kernel (see nc_marks).
 enum nc_mark {
-  NC_MARK_COLLECTED = 1, /* the outcome of connect() was handed to a caller of connect() */
-  NC_MARK_SHUT = 2,      /* shut down by the app before it was connected, or as a listener */
+  NC_MARK_COLLECTED = 1 << 0, /* the outcome of connect() was handed to a caller of connect() */
+  NC_MARK_SHUT = 1 << 1,      /* shut down by the app before it was connected, or as a listener */
+  /* Datagram sockets: */
+  NC_MARK_CONNECTED = 1 << 2,   /* has a peer */
+  NC_MARK_BOUND = 1 << 3,       /* has a port: no NC_OP_ROUTE is needed for that */
+  NC_MARK_PKTINFO = 1 << 4,     /* IP_PKTINFO: the option is on, recvmsg gives its control message; likewise below */
+  NC_MARK_PKTINFO6 = 1 << 5,    /* IPV6_RECVPKTINFO */
+  NC_MARK_RECVTTL = 1 << 6,     /* IP_RECVTTL */
+  NC_MARK_HOPLIMIT6 = 1 << 7,   /* IPV6_RECVHOPLIMIT */
+  NC_MARK_RECVTOS = 1 << 8,     /* IP_RECVTOS */
+  NC_MARK_TCLASS6 = 1 << 9,     /* IPV6_RECVTCLASS */
+  NC_MARK_TIMESTAMP = 1 << 10,  /* SO_TIMESTAMP */
+  NC_MARK_TIMESTAMPNS = 1 << 11, /* SO_TIMESTAMPNS */
+  NC_MARK_RECVERR = 1 << 12,    /* IP_RECVERR */
+  NC_MARK_RECVERR6 = 1 << 13,   /* IPV6_RECVERR */
+  NC_MARK_ORIGDSTADDR = 1 << 14, /* IP_RECVORIGDSTADDR */
 };
 
 /// Whether `fd` is the app's end of a virtual socket; if so, its current state in `name`.
@@ -91,14 +129,42 @@ bool nc_identify(int fd, struct nc_name *name);
 /// Whether the app's end has a name of its own: made by socket(), not by accept().
 bool nc_made_by_socket(int fd);
 
+/// The marks of a socket: the complement of its SO_INCOMING_CPU, which is -1 at the start (socket(7), Linux 4.4).
 int nc_marks(int fd);
 void nc_mark(int fd, int marks);
+void nc_unmark(int fd, int marks);
 
 /// Takes the pending error of the socket (SO_ERROR: it clears itself) as TCP would name it; 0 for none.
 int nc_take_error(int fd, const struct nc_name *name);
 
 /// The daemon's TCP state of the socket (TCP_CLOSE, TCP_SYN_SENT, … of netinet/tcp.h), 0 if it does not tell.
 int nc_tcp_state(int fd);
+
+// hints.c
+
+enum nc_hint {
+  NC_HINT_FOREIGN = 0, /* surely no virtual socket */
+  NC_HINT_LOOK = 1,    /* may be one: nc_identify tells */
+  NC_HINT_STREAM = 2,  /* was a connection when somebody looked: plain reads are the kernel's own */
+};
+
+enum { NC_HINT_END = 1 << 16 /* numbers from here on are always looked at */ };
+
+extern uint8_t nc_hints[NC_HINT_END];
+
+static inline uint8_t nc_hint_byte(int fd) {
+  return (unsigned)fd < NC_HINT_END ? __atomic_load_n(&nc_hints[fd], __ATOMIC_RELAXED) : NC_HINT_LOOK;
+}
+static inline enum nc_hint nc_hint(int fd) { return (enum nc_hint)(nc_hint_byte(fd) & 3); }
+
+/// Notes that `fd` is a virtual socket from now on.
+void nc_hint_mark(int fd, enum nc_hint kind);
+/// Notes that `to` is a copy of `from`.
+void nc_hint_copy(int from, int to);
+/// Turns NC_HINT_LOOK into NC_HINT_STREAM, unless the number was given away since its byte was `seen`.
+void nc_hint_settle(int fd, uint8_t seen);
+/// Looks at the fds that the process began with.
+void nc_hints_begin(void);
 
 // rpc.c
 
@@ -151,10 +217,11 @@ int nc_shutdown(int fd, const struct nc_name *name, int how);
 void nc_inherit_timeouts(int from, int to);
 void nc_copy_timeouts(int from, int to);
 
-ssize_t nc_sendto(int fd, struct nc_name *name, const void *data, size_t bytes, int flags,
-                  const struct sockaddr *address, socklen_t length);
-ssize_t nc_recvfrom(int fd, const struct nc_name *name, void *data, size_t bytes, int flags, socklen_t *length);
-ssize_t nc_sendmsg(int fd, struct nc_name *name, const struct msghdr *message, int flags);
-ssize_t nc_recvmsg(int fd, const struct nc_name *name, struct msghdr *message, int flags);
+/// The data calls, all as messages; `name` is what nc_identify told. A stream's `message` is not const: MSG_FASTOPEN
+/// connects, which may change `name`.
+ssize_t nc_stream_send(int fd, struct nc_name *name, const struct msghdr *message, int flags);
+ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
+ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr *message, int flags);
+ssize_t nc_datagram_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
 
 #endif

@@ -24,22 +24,9 @@ static void find(void *slot, const char *symbol) {
 }
 
 void nc_start(void) {
-  struct nc_native *table = &nc_native_table;
-  find(&table->socket, "socket");
-  find(&table->bind, "bind");
-  find(&table->listen, "listen");
-  find(&table->accept, "accept");
-  find(&table->accept4, "accept4");
-  find(&table->connect, "connect");
-  find(&table->getsockname, "getsockname");
-  find(&table->getpeername, "getpeername");
-  find(&table->getsockopt, "getsockopt");
-  find(&table->setsockopt, "setsockopt");
-  find(&table->shutdown, "shutdown");
-  find(&table->sendto, "sendto");
-  find(&table->recvfrom, "recvfrom");
-  find(&table->recvmsg, "recvmsg");
-  find(&table->sendmsg, "sendmsg");
+#define NC_FIND(result, symbol, parameters) find(&nc_native_table.symbol, #symbol);
+  NC_NATIVE_FUNCTIONS(NC_FIND)
+#undef NC_FIND
 
   // Read once: a program that later cleans its environment still stays inside its network.
   const char *path = getenv("ZT_NC_NETWORK");
@@ -47,6 +34,7 @@ void nc_start(void) {
   if (on) {
     size_t bytes = strnlen(path, sizeof network_path - 1);
     memcpy(network_path, path, bytes);
+    nc_hints_begin();
   }
   __atomic_store_n(&nc_mode, on ? NC_MODE_ON : NC_MODE_OFF, __ATOMIC_RELEASE);
 }

@@ -1,4 +1,4 @@
-// The data calls that carry an address or control messages. Plain ones never come here: they are the kernel's own.
+// The data calls on streams: those that carry an address or control messages, and all on what is not connected yet.
 //
 // On a stream Linux's TCP ignores the address of a send, and returns none on receipt (length 0). A unix socket would
 // say EISCONN, return its own kind of address, and pass fds to the daemon.
@@ -36,23 +36,6 @@ static int prepare_send(int fd, struct nc_name *name, int flags, const struct so
   return nc_connect(fd, name, address, length);
 }
 
-ssize_t nc_sendto(int fd, struct nc_name *name, const void *data, size_t bytes, int flags,
-                  const struct sockaddr *address, socklen_t length) {
-  if ((int)length < 0 || length > sizeof(struct sockaddr_storage)) return -EINVAL;
-  int error = prepare_send(fd, name, flags, address, length);
-  if (error != 0) return error;
-  return result_of(nc_native()->sendto(fd, data, bytes, flags & ~MSG_FASTOPEN, NULL, 0));
-}
-
-ssize_t nc_recvfrom(int fd, const struct nc_name *name, void *data, size_t bytes, int flags, socklen_t *length) {
-  if (length == NULL) return -EFAULT;
-  if ((int)*length < 0) return -EINVAL;
-  if (is_idle(fd, name)) return -ENOTCONN;
-  ssize_t received = result_of(nc_native()->recvfrom(fd, data, bytes, flags, NULL, NULL));
-  if (received >= 0) *length = 0;
-  return received;
-}
-
 // Linux's TCP lets SCM_RIGHTS and SCM_CREDENTIALS pass without effect, ignores foreign levels (__sock_cmsg_send), and
 // refuses what it does not know; timestamps and marks, which it knows, we refuse too.
 static int check_control(const struct msghdr *message) {
@@ -65,7 +48,8 @@ static int check_control(const struct msghdr *message) {
   return 0;
 }
 
-ssize_t nc_sendmsg(int fd, struct nc_name *name, const struct msghdr *message, int flags) {
+ssize_t nc_stream_send(int fd, struct nc_name *name, const struct msghdr *message, int flags) {
+  if ((int)message->msg_namelen < 0 || message->msg_namelen > sizeof(struct sockaddr_storage)) return -EINVAL;
   int error = message->msg_control != NULL ? check_control(message) : 0;
   if (error != 0) return error;
   error = prepare_send(fd, name, flags, message->msg_name, message->msg_namelen);
@@ -74,7 +58,7 @@ ssize_t nc_sendmsg(int fd, struct nc_name *name, const struct msghdr *message, i
   return result_of(nc_native()->sendmsg(fd, &plain, flags & ~MSG_FASTOPEN));
 }
 
-ssize_t nc_recvmsg(int fd, const struct nc_name *name, struct msghdr *message, int flags) {
+ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags) {
   if (is_idle(fd, name)) return -ENOTCONN;
   struct msghdr plain = *message;
   plain.msg_name = NULL;

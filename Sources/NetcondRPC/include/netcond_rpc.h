@@ -1,9 +1,10 @@
 // What the preloaded library and the daemon say to each other: the one header both sides compile.
 //
-// Three things travel, all in host byte order unless said otherwise (both ends are always on one machine):
+// Four things travel, all in host byte order unless said otherwise (both ends are always on one machine):
 //   1. requests and replies on the RPC socket nc_<network id> (SOCK_SEQPACKET, one message = one struct);
 //   2. accept records on a listener's socketpair;
-//   3. abstract unix names, bound to the ends of a socketpair, that tell what the pair stands for.
+//   3. datagrams, each behind a header, on a datagram socket's pair;
+//   4. abstract unix names, bound to the ends of a socketpair, that tell what the pair stands for.
 // docs/rpc.md explains each; a change of layout or meaning raises NC_RPC_VERSION.
 #ifndef NETCOND_RPC_H
 #define NETCOND_RPC_H
@@ -12,7 +13,7 @@
 #include <stdint.h>
 
 #define NC_RPC_MAGIC 0x444e434eu /* "NCND" as bytes in memory on a little-endian machine */
-#define NC_RPC_VERSION 1u
+#define NC_RPC_VERSION 2u
 
 /// An internet address, 24 bytes. `family` 0 means "none".
 struct nc_address {
@@ -31,12 +32,48 @@ enum nc_op {
   NC_OP_NAMES = 5,      /* fd; reply carries local and remote address */
   NC_OP_SETSOCKOPT = 6, /* fd; argument = {level, name, length}; data */
   NC_OP_GETSOCKOPT = 7, /* fd; argument = {level, name, capacity}; reply: argument[0] = length, data */
+  NC_OP_ROUTE = 8,      /* fd of a datagram socket; address = destination, or none. Binds the socket if it is not bound,
+                           as a first send does; status: what that send would fail with at once, else 0; local = source */
+  NC_OP_FACTS = 9,      /* no fd; argument = {enum nc_fact, index}; reply: data; ENOENT beyond the last */
+  NC_OP_QUEUED = 10,    /* fd; reply: argument = {bytes not acknowledged or not sent, of those not sent at all} */
 };
 
-#define NC_REQUEST_DATA_BYTES 64
+/// What can be asked of a network by NC_OP_FACTS, and the struct in the reply's data.
+enum nc_fact {
+  NC_FACT_INTERFACE = 0, /* struct nc_interface_fact; index 0 is lo, 1 the network's own */
+  NC_FACT_ADDRESS = 1,   /* struct nc_address_fact, of all interfaces */
+  NC_FACT_DNS = 2,       /* struct nc_address: a name server, in order of preference */
+  NC_FACT_SEARCH = 3,    /* a domain to search, as text with its NUL */
+};
+
+/// An interface as programs see it: if_nameindex(3), netdevice(7).
+struct nc_interface_fact {
+  char name[16];  /* with NUL: "lo", "nc0" */
+  uint32_t index; /* NC_INTERFACE_INDEX_LO or _NETWORK: also the scope id of link-local addresses */
+  uint32_t flags; /* IFF_UP, … (netdevice(7)) */
+  uint32_t mtu;   /* bytes */
+  uint8_t hardware[6];
+  uint16_t policy; /* NC_POLICY_ flags, of the network */
+};
+
+struct nc_address_fact {
+  struct nc_address address; /* port 0; link-local ones with their scope */
+  uint32_t interface;        /* index */
+  uint32_t prefix_bits;
+  struct nc_address broadcast; /* family 0: none */
+};
+
+enum { NC_INTERFACE_INDEX_LO = 1, NC_INTERFACE_INDEX_NETWORK = 2 };
+
+enum {
+  NC_POLICY_OUTSIDE_HOST = 1,  /* destinations on no route of the network are the host's */
+  NC_POLICY_LOOPBACK_HOST = 2, /* 127.0.0.0/8 and ::1 are the host's */
+};
+
+#define NC_REQUEST_DATA_BYTES 320 /* holds struct group_source_req (264 bytes), the longest of Linux's that we take */
 #define NC_REPLY_DATA_BYTES 256
 
-/// A request: exactly 128 bytes, with at most one fd (the app's end of the socket meant) by SCM_RIGHTS.
+/// A request: exactly 384 bytes, with at most one fd (the app's end of the socket meant) by SCM_RIGHTS.
 struct nc_request {
   uint32_t magic;    /* NC_RPC_MAGIC */
   uint16_t version;  /* NC_RPC_VERSION */
@@ -74,12 +111,46 @@ struct nc_accept_record {
   struct nc_address remote;
 };
 
+/// In front of each datagram on a datagram socket's pair (SOCK_SEQPACKET), both ways: exactly 72 bytes, then the payload.
+/// It is always there, so that a datagram without payload differs from the end of the pair.
+struct nc_datagram {
+  uint16_t kind;           /* enum nc_datagram_kind */
+  uint16_t error;          /* NC_DATAGRAM_ERROR: errno */
+  uint8_t hop_limit;       /* TTL; to the daemon: 0 = the socket's own */
+  uint8_t traffic_class;   /* TOS */
+  uint8_t icmp_type;       /* NC_DATAGRAM_ERROR: of the message that told of it; 0 = none */
+  uint8_t icmp_code;
+  uint32_t info;           /* NC_DATAGRAM_ERROR: ee_info (the MTU of a datagram that was too big) */
+  uint32_t flags;          /* NC_DATAGRAM_HAS_… */
+  struct nc_address peer;  /* to the app: the sender (of an ERROR: the destination it was for); to the daemon: the
+                              destination, none = the peer that the socket is connected to */
+  struct nc_address local; /* to the app: the address it was sent to (of an ERROR: who told); to the daemon: the address
+                              to send from, none = chosen */
+  uint64_t time;           /* to the app: when it arrived, nanoseconds of CLOCK_REALTIME */
+};
+
+enum nc_datagram_kind {
+  NC_DATAGRAM_DATA = 0,
+  NC_DATAGRAM_ERROR = 1, /* only to the app: an ICMP error for an earlier datagram; the payload is that datagram's */
+};
+
+enum {
+  NC_DATAGRAM_HAS_HOP_LIMIT = 1,     /* to the daemon: hop_limit is for this datagram (IP_TTL, IPV6_HOPLIMIT) */
+  NC_DATAGRAM_HAS_TRAFFIC_CLASS = 2, /* to the daemon: likewise (IP_TOS, IPV6_TCLASS) */
+  NC_DATAGRAM_CONFIRM = 4,           /* reserved for MSG_CONFIRM */
+};
+
+#define NC_UDP_PAYLOAD_LIMIT 65507 /* 65,535 less the headers of IPv4 and UDP (udp(7)); IPv6 takes 20 more */
+
 /// What the pair is, as told by a name.
 enum nc_state {
   NC_STATE_NEW = 0,       /* only on the app's end: made, nothing final yet (bound or connecting at most) */
   NC_STATE_CONNECTED = 1, /* on the daemon's end: addresses are final */
   NC_STATE_LISTENING = 2, /* on the daemon's end: `local` is final */
   NC_STATE_FAILED = 3,    /* on the daemon's end: connect failed with `error`; the end is closed */
+  NC_STATE_DATAGRAM = 4,  /* on the daemon's end of a datagram socket, from the start; its addresses are asked by RPC */
+  NC_STATE_DIRECT = 5,    /* on the other end, where that is an app's too: two programs of one network joined directly.
+                             `local` and `remote` as the connecting side sees them; the accepted side swaps them */
 };
 
 #define NC_NAME_MAGIC "\0netcond" /* 8 bytes; the first NUL makes the name abstract (unix(7)) */
@@ -106,9 +177,12 @@ enum {
 };
 
 _Static_assert(sizeof(struct nc_address) == 24, "layout is the protocol");
-_Static_assert(sizeof(struct nc_request) == 128, "layout is the protocol");
+_Static_assert(sizeof(struct nc_request) == 384, "layout is the protocol");
 _Static_assert(sizeof(struct nc_reply) == 344, "layout is the protocol");
 _Static_assert(sizeof(struct nc_accept_record) == 64, "layout is the protocol");
+_Static_assert(sizeof(struct nc_datagram) == 72, "layout is the protocol");
+_Static_assert(sizeof(struct nc_interface_fact) == 36, "layout is the protocol");
+_Static_assert(sizeof(struct nc_address_fact) == 56, "layout is the protocol");
 _Static_assert(sizeof(struct nc_name) == 80, "layout is the protocol");
 
 #endif

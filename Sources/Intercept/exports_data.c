@@ -1,0 +1,244 @@
+// The interposed symbols that move data (intercept.map lists them again for the linker).
+//
+// Most calls that come here are for files, pipes and established streams: hints.c answers for those, and they go on to
+// libc at once. All else is identified, and handled as one message whatever the call's form was.
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "exports.h"
+
+// With these a receipt on a connection is the kernel's own. (Truncation, urgent data and error queues are not.)
+enum { PLAIN_RECEIVE = MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC };
+enum { PLAIN_SEND = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_EOR };
+
+static inline bool is_foreign(int fd) {
+  return !nc_active() || __builtin_expect(nc_hint(fd) == NC_HINT_FOREIGN, 1);
+}
+
+// Whether `fd`, which no hint excludes, is ours and not an established stream with nothing special asked of it.
+static bool is_ours(int fd, bool is_plain, struct nc_name *name) {
+  uint8_t seen = nc_hint_byte(fd);
+  if (is_plain && (seen & 3) == NC_HINT_STREAM) return false;
+  if (!nc_identify(fd, name)) return false;
+  if (name->type != SOCK_STREAM || name->state != NC_STATE_CONNECTED) return true;
+  nc_hint_settle(fd, seen);
+  return !is_plain;
+}
+
+static inline bool sends_here(int fd, int flags, struct nc_name *name) {
+  return !is_foreign(fd) && is_ours(fd, (flags & ~PLAIN_SEND) == 0, name);
+}
+
+static inline bool receives_here(int fd, int flags, struct nc_name *name) {
+  return !is_foreign(fd) && is_ours(fd, (flags & ~PLAIN_RECEIVE) == 0, name);
+}
+
+static ssize_t send_message(int fd, struct nc_name *name, const struct msghdr *message, int flags) {
+  if (name->type == SOCK_STREAM) return nc_stream_send(fd, name, message, flags);
+  return nc_datagram_send(fd, name, message, flags);
+}
+
+static ssize_t receive_message(int fd, const struct nc_name *name, struct msghdr *message, int flags) {
+  if (name->type == SOCK_STREAM) return nc_stream_receive(fd, name, message, flags);
+  return nc_datagram_receive(fd, name, message, flags);
+}
+
+// Sending
+
+static ssize_t send_bytes(int fd, struct nc_name *name, const void *data, size_t bytes, int flags,
+                          const struct sockaddr *address, socklen_t length) {
+  struct iovec part = {.iov_base = (void *)data, .iov_len = bytes};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  if (address != NULL) {
+    message.msg_name = (void *)address;
+    message.msg_namelen = length;
+  }
+  return finish(send_message(fd, name, &message, flags));
+}
+
+NC_EXPORT ssize_t write(int fd, const void *data, size_t bytes) {
+  struct nc_name name;
+  if (!sends_here(fd, 0, &name)) return nc_native()->write(fd, data, bytes);
+  return send_bytes(fd, &name, data, bytes, 0, NULL, 0);
+}
+
+NC_EXPORT ssize_t writev(int fd, const struct iovec *parts, int count) {
+  struct nc_name name;
+  if (count < 0 || !sends_here(fd, 0, &name)) return nc_native()->writev(fd, parts, count);
+  struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+  return finish(send_message(fd, &name, &message, 0));
+}
+
+NC_EXPORT ssize_t send(int fd, const void *data, size_t bytes, int flags) {
+  struct nc_name name;
+  if (!sends_here(fd, flags, &name)) return nc_native()->send(fd, data, bytes, flags);
+  return send_bytes(fd, &name, data, bytes, flags, NULL, 0);
+}
+
+ssize_t nc_export_sendto(int fd, const void *data, size_t bytes, int flags, const struct sockaddr *address,
+                         socklen_t length) {
+  struct nc_name name;
+  // A stream takes no address, so with one the call is never plain.
+  bool is_plain = address == NULL && (flags & ~PLAIN_SEND) == 0;
+  if (is_foreign(fd) || !is_ours(fd, is_plain, &name))
+    return nc_native()->sendto(fd, data, bytes, flags, address, length);
+  return send_bytes(fd, &name, data, bytes, flags, address, length);
+}
+
+NC_EXPORT ssize_t sendto(int fd, const void *data, size_t bytes, int flags, __CONST_SOCKADDR_ARG address,
+                         socklen_t length) {
+  return nc_export_sendto(fd, data, bytes, flags, address.__sockaddr__, length);
+}
+
+NC_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+  struct nc_name name;
+  if (message == NULL || is_foreign(fd)) return nc_native()->sendmsg(fd, message, flags);
+  bool is_plain = message->msg_name == NULL && message->msg_controllen == 0 && (flags & ~PLAIN_SEND) == 0;
+  if (!is_ours(fd, is_plain, &name)) return nc_native()->sendmsg(fd, message, flags);
+  return finish(send_message(fd, &name, message, flags));
+}
+
+NC_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
+  struct nc_name name;
+  if (messages == NULL || is_foreign(fd) || !nc_identify(fd, &name))
+    return nc_native()->sendmmsg(fd, messages, count, flags);
+  unsigned sent = 0;
+  for (; sent < count && sent < UIO_MAXIOV; sent++) {
+    ssize_t bytes = send_message(fd, &name, &messages[sent].msg_hdr, flags);
+    if (bytes < 0) return sent > 0 ? (int)sent : (int)finish(bytes);
+    messages[sent].msg_len = (unsigned)bytes;
+  }
+  return (int)sent;
+}
+
+// Receiving
+
+static ssize_t receive_bytes(int fd, const struct nc_name *name, void *data, size_t bytes, int flags,
+                             struct sockaddr *address, socklen_t *length) {
+  struct iovec part = {.iov_base = data, .iov_len = bytes};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  if (address != NULL) {
+    int error = nc_address_check_room(address, length);
+    if (error != 0) return finish(error);
+    message.msg_name = address;
+    message.msg_namelen = *length;
+  }
+  ssize_t received = receive_message(fd, name, &message, flags);
+  if (received >= 0 && address != NULL) *length = message.msg_namelen;
+  return finish(received);
+}
+
+NC_EXPORT ssize_t read(int fd, void *data, size_t bytes) {
+  struct nc_name name;
+  if (!receives_here(fd, 0, &name)) return nc_native()->read(fd, data, bytes);
+  return receive_bytes(fd, &name, data, bytes, 0, NULL, NULL);
+}
+
+NC_EXPORT ssize_t readv(int fd, const struct iovec *parts, int count) {
+  struct nc_name name;
+  if (count < 0 || !receives_here(fd, 0, &name)) return nc_native()->readv(fd, parts, count);
+  struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+  return finish(receive_message(fd, &name, &message, 0));
+}
+
+NC_EXPORT ssize_t recv(int fd, void *data, size_t bytes, int flags) {
+  struct nc_name name;
+  if (!receives_here(fd, flags, &name)) return nc_native()->recv(fd, data, bytes, flags);
+  return receive_bytes(fd, &name, data, bytes, flags, NULL, NULL);
+}
+
+ssize_t nc_export_recvfrom(int fd, void *data, size_t bytes, int flags, struct sockaddr *address, socklen_t *length) {
+  struct nc_name name;
+  bool is_plain = address == NULL && (flags & ~PLAIN_RECEIVE) == 0;
+  if (is_foreign(fd) || !is_ours(fd, is_plain, &name))
+    return nc_native()->recvfrom(fd, data, bytes, flags, address, length);
+  return receive_bytes(fd, &name, data, bytes, flags, address, length);
+}
+
+NC_EXPORT ssize_t recvfrom(int fd, void *restrict data, size_t bytes, int flags, __SOCKADDR_ARG address,
+                           socklen_t *restrict length) {
+  return nc_export_recvfrom(fd, data, bytes, flags, address.__sockaddr__, length);
+}
+
+// Fds that came over a unix socket may be virtual sockets of another process.
+static void mark_passed(const struct msghdr *message) {
+  if (message->msg_controllen < sizeof(struct cmsghdr) || !nc_active()) return;
+  struct msghdr copy = *message;
+  for (struct cmsghdr *header = CMSG_FIRSTHDR(&copy); header != NULL; header = CMSG_NXTHDR(&copy, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    for (size_t at = CMSG_LEN(0); at + sizeof(int) <= header->cmsg_len; at += sizeof(int)) {
+      int fd;
+      memcpy(&fd, (const char *)header + at, sizeof fd);
+      nc_hint_mark(fd, NC_HINT_LOOK);
+    }
+  }
+}
+
+NC_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
+  struct nc_name name;
+  if (message != NULL && !is_foreign(fd)) {
+    bool is_plain = message->msg_name == NULL && message->msg_controllen == 0 && (flags & ~PLAIN_RECEIVE) == 0;
+    if (is_ours(fd, is_plain, &name)) return finish(receive_message(fd, &name, message, flags));
+  }
+  ssize_t received = nc_native()->recvmsg(fd, message, flags);
+  if (received >= 0) mark_passed(message);
+  return received;
+}
+
+static bool has_passed(const struct timespec *end) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec > end->tv_sec || (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec);
+}
+
+// As the kernel's: the time-out is looked at after each message only (recvmmsg(2), BUGS).
+NC_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout) {
+  struct nc_name name;
+  if (messages == NULL || is_foreign(fd) || !nc_identify(fd, &name)) {
+    int received = nc_native()->recvmmsg(fd, messages, count, flags, timeout);
+    for (int index = 0; index < received; index++) mark_passed(&messages[index].msg_hdr);
+    return received;
+  }
+  struct timespec end = {0};
+  if (timeout != NULL) {
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += timeout->tv_sec;
+    end.tv_nsec += timeout->tv_nsec;
+    if (end.tv_nsec >= 1000000000) {
+      end.tv_sec++;
+      end.tv_nsec -= 1000000000;
+    }
+  }
+  unsigned received = 0;
+  for (; received < count && received < UIO_MAXIOV; received++) {
+    if (received > 0 && timeout != NULL && has_passed(&end)) break;
+    ssize_t bytes = receive_message(fd, &name, &messages[received].msg_hdr, flags & ~MSG_WAITFORONE);
+    if (bytes < 0) return received > 0 ? (int)received : (int)finish(bytes);
+    messages[received].msg_len = (unsigned)bytes;
+    if ((flags & MSG_WAITFORONE) != 0) flags |= MSG_DONTWAIT;
+  }
+  return (int)received;
+}
+
+// What these become under _FORTIFY_SOURCE; libc's own would call the kernel directly. An overflow about to happen ends
+// the process, as in libc.
+
+ssize_t __read_chk(int, void *, size_t, size_t);
+NC_EXPORT ssize_t __read_chk(int fd, void *data, size_t bytes, size_t room) {
+  if (bytes > room) __builtin_trap();
+  return read(fd, data, bytes);
+}
+
+ssize_t __recv_chk(int, void *, size_t, size_t, int);
+NC_EXPORT ssize_t __recv_chk(int fd, void *data, size_t bytes, size_t room, int flags) {
+  if (bytes > room) __builtin_trap();
+  return recv(fd, data, bytes, flags);
+}
+
+ssize_t __recvfrom_chk(int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *);
+NC_EXPORT ssize_t __recvfrom_chk(int fd, void *data, size_t bytes, size_t room, int flags, struct sockaddr *address,
+                                 socklen_t *length) {
+  if (bytes > room) __builtin_trap();
+  return nc_export_recvfrom(fd, data, bytes, flags, address, length);
+}
