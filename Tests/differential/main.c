@@ -1,0 +1,68 @@
+// The program's commands, which run.py uses:
+//   list                     each scenario: name and the app's user id
+//   app NAME, peer NAME      runs one side of a scenario; the private line is descriptor DIFFERENTIAL_LINE
+//   hold                     makes a network namespace and keeps it until stdin ends
+//   in FILE PROGRAM ARG…     runs a program in the network namespace FILE
+// Whatever is started dies with the thread that started it (PR_SET_PDEATHSIG), so an aborted run leaves nothing behind.
+#include "differential.h"
+#include <grp.h>
+#include <sched.h>
+#include <sys/prctl.h>
+
+extern const struct scenario *const __start_scenarios[], *const __stop_scenarios[];
+
+int family = AF_INET;
+int line_fd = -1;
+
+static int list(void) {
+  for (const struct scenario *const *entry = __start_scenarios; entry < __stop_scenarios; entry++)
+    printf("%s %d\n", (*entry)->name, (*entry)->user);
+  return 0;
+}
+
+static int hold(void) {
+  NEED(unshare(CLONE_NEWNET) == 0);
+  NEED(write(1, "\n", 1) == 1);
+  char byte;
+  return read(0, &byte, 1) != 0;
+}
+
+static int inside(char **words) {
+  int namespace = open(words[0], O_RDONLY | O_CLOEXEC);
+  NEED(namespace >= 0 && setns(namespace, CLONE_NEWNET) == 0);
+  execvp(words[1], words + 1);
+  broken(__FILE__, __LINE__, words[1]);
+}
+
+static void become(int user) {
+  if (user == 0) return;
+  NEED(setgroups(0, NULL) == 0 && setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0);
+}
+
+static int run(const char *name, bool is_app) {
+  // Above the numbers that a scenario may care for, and at the same one in both runs.
+  line_fd = 100;
+  NEED(dup2(atoi(getenv("DIFFERENTIAL_LINE")), line_fd) == line_fd);
+  close(atoi(getenv("DIFFERENTIAL_LINE")));
+  unsetenv("DIFFERENTIAL_LINE");
+  for (const struct scenario *const *entry = __start_scenarios; entry < __stop_scenarios; entry++) {
+    const struct scenario *scenario = *entry;
+    if (strcmp(scenario->name, name) != 0) continue;
+    family = scenario->family;
+    if (is_app) become(scenario->user);
+    void (*side)(void) = is_app ? scenario->app : scenario->peer;
+    if (side) side();
+    return 0;
+  }
+  return 2;
+}
+
+int main(int count, char **words) {
+  NEED(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+  if (count == 2 && strcmp(words[1], "list") == 0) return list();
+  if (count == 2 && strcmp(words[1], "hold") == 0) return hold();
+  if (count >= 4 && strcmp(words[1], "in") == 0) return inside(words + 2);
+  if (count == 3 && strcmp(words[1], "app") == 0) return run(words[2], true);
+  if (count == 3 && strcmp(words[1], "peer") == 0) return run(words[2], false);
+  return 64;
+}
