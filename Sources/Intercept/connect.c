@@ -117,6 +117,7 @@ int nc_connect(int fd, struct nc_name *name, const struct sockaddr *address, soc
   if ((int)length < 0 || length > sizeof(struct sockaddr_storage)) return -EINVAL;
   if (length < sizeof(sa_family_t)) return -EINVAL;
   if (address == NULL) return -EFAULT;
+  if (name->state == NC_STATE_DATAGRAM) return nc_datagram_connect(fd, name, address, length);
   if (address->sa_family == AF_UNSPEC) return disconnect(fd, name);
   for (;;) {
     int error;

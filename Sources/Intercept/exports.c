@@ -74,7 +74,7 @@ NC_EXPORT int getsockname(int fd, __SOCKADDR_ARG address, socklen_t *length) {
 static int getpeername_fd(int fd, struct sockaddr *address, socklen_t *length) {
   struct nc_name name;
   if (!is_ours(fd, &name)) return nc_native()->getpeername(fd, address, length);
-  return (int)finish(nc_getpeername(&name, address, length));
+  return (int)finish(nc_getpeername(fd, &name, address, length));
 }
 
 NC_EXPORT int getpeername(int fd, __SOCKADDR_ARG address, socklen_t *length) {
@@ -90,7 +90,9 @@ NC_EXPORT int getsockopt(int fd, int level, int option, void *value, socklen_t *
 NC_EXPORT int setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
   struct nc_name name;
   if (!is_ours(fd, &name)) return nc_native()->setsockopt(fd, level, option, value, length);
-  return (int)finish(nc_setsockopt(fd, level, option, value, length));
+  int error = nc_setsockopt(fd, level, option, value, length);
+  if (error == 0 && name.state == NC_STATE_DATAGRAM) nc_datagram_option_set(fd, level, option, value, length);
+  return (int)finish(error);
 }
 
 NC_EXPORT int shutdown(int fd, int how) {

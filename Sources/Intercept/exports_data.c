@@ -132,6 +132,7 @@ static ssize_t receive_bytes(int fd, const struct nc_name *name, void *data, siz
 NC_EXPORT ssize_t read(int fd, void *data, size_t bytes) {
   struct nc_name name;
   if (!receives_here(fd, 0, &name)) return nc_native()->read(fd, data, bytes);
+  if (bytes == 0 && name.type != SOCK_STREAM) return 0; // sock_read_iter: takes no datagram
   return receive_bytes(fd, &name, data, bytes, 0, NULL, NULL);
 }
 

@@ -62,11 +62,16 @@ void nc_mark(int fd, int marks) { set_marks(fd, nc_marks(fd) | marks); }
 void nc_unmark(int fd, int marks) { set_marks(fd, nc_marks(fd) & ~marks); }
 
 int nc_take_error(int fd, const struct nc_name *name) {
+  if (name->state == NC_STATE_DATAGRAM) {
+    int pending = nc_datagram_pending_error(fd);
+    if (pending != 0) return pending;
+  }
   int error = 0;
   socklen_t length = sizeof error;
   if (nc_raw_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0 || error == 0) return 0;
   // The kernel only knows that the daemon's end closed with data unread. Closed without any name: the daemon died.
   if (name->state == NC_STATE_FAILED && name->error != 0) return name->error;
+  if (name->state == NC_STATE_DATAGRAM) return ENETDOWN; // with its end closed: the daemon died
   if (name->state == NC_STATE_NEW) return (nc_marks(fd) & NC_MARK_SHUT) != 0 ? ECONNABORTED : ENETDOWN;
   return error;
 }

@@ -9,7 +9,8 @@
 //   identity.c   what an fd is: nc_identify reads the abstract names the daemon gave to the ends of the pair
 //   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process
 //   create.c connect.c listen.c names.c options.c shutdown.c   a topic each
-//   transfer.c datagram.c   the data calls on streams and on datagram sockets
+//   transfer.c   the data calls on streams
+//   datagram.c   those on datagram sockets; datagram_names.c, _routes.c, _control.c, _errors.c   what goes with them
 //   address.c report.c native.c raw.h   conversions, messages on stderr, libc's own functions, bare system calls
 //
 // There is no table of fds (hints.c says only what is surely not ours): what must be remembered stands in the kernel, at
@@ -121,6 +122,8 @@ enum nc_mark {
   NC_MARK_RECVERR = 1 << 12,    /* IP_RECVERR */
   NC_MARK_RECVERR6 = 1 << 13,   /* IPV6_RECVERR */
   NC_MARK_ORIGDSTADDR = 1 << 14, /* IP_RECVORIGDSTADDR */
+  NC_MARK_DONTFRAG = 1 << 15,    /* IP_PMTUDISC_DO or _PROBE, IPV6_DONTFRAG: a send may be EMSGSIZE by the way's MTU */
+  NC_MARK_TOLD = 1 << 16,        /* the errno of the ERROR record at the head of the pair was told to the app already */
 };
 
 /// Whether `fd` is the app's end of a virtual socket; if so, its current state in `name`.
@@ -209,7 +212,7 @@ int nc_listen(int fd, const struct nc_name *name, int backlog);
 int nc_accept(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length, int flags);
 int nc_connect(int fd, struct nc_name *name, const struct sockaddr *address, socklen_t length);
 int nc_getsockname(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length);
-int nc_getpeername(const struct nc_name *name, struct sockaddr *address, socklen_t *length);
+int nc_getpeername(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length);
 int nc_getsockopt(int fd, const struct nc_name *name, int level, int option, void *value, socklen_t *length);
 int nc_setsockopt(int fd, int level, int option, const void *value, socklen_t length);
 int nc_shutdown(int fd, const struct nc_name *name, int how);
@@ -223,5 +226,19 @@ ssize_t nc_stream_send(int fd, struct nc_name *name, const struct msghdr *messag
 ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
 ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr *message, int flags);
 ssize_t nc_datagram_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
+
+// datagram_names.c: the other calls, on datagram sockets
+
+int nc_datagram_bind(int fd, const struct nc_name *name, const struct nc_address *address);
+/// Takes effect at once; AF_UNSPEC takes the peer away.
+int nc_datagram_connect(int fd, const struct nc_name *name, const struct sockaddr *address, socklen_t length);
+int nc_datagram_peername(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length);
+int nc_datagram_shutdown(int fd, int how);
+/// Notes an option that the daemon has taken, where sends and receipts here depend on it.
+void nc_datagram_option_set(int fd, int level, int option, const void *value, socklen_t length);
+/// FIONREAD: the payload of the next datagram in bytes, 0 where there is none.
+int nc_datagram_next_bytes(int fd);
+/// The pending error of a datagram socket (SO_ERROR), which is taken; 0 for none.
+int nc_datagram_pending_error(int fd);
 
 #endif

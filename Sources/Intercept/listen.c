@@ -29,6 +29,7 @@ int nc_bind(int fd, const struct nc_name *name, const struct sockaddr *address, 
   struct nc_reply reply;
   int error = read_bind_address(name->family, address, length, &request.address);
   if (error != 0) return error;
+  if (name->state == NC_STATE_DATAGRAM) return nc_datagram_bind(fd, name, &request.address);
   if (name->state != NC_STATE_NEW) return -EINVAL;
   int reuse = 0;
   socklen_t reuse_length = sizeof reuse;
@@ -38,6 +39,7 @@ int nc_bind(int fd, const struct nc_name *name, const struct sockaddr *address, 
 }
 
 int nc_listen(int fd, const struct nc_name *name, int backlog) {
+  if (name->type != SOCK_STREAM) return -EOPNOTSUPP;
   if (name->state != NC_STATE_NEW && name->state != NC_STATE_LISTENING) return -EINVAL;
   struct nc_request request = {.op = NC_OP_LISTEN, .argument = {backlog}};
   struct nc_reply reply;
@@ -87,6 +89,7 @@ static int await_record(int fd) {
 
 int nc_accept(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length, int flags) {
   if ((flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0) return -EINVAL;
+  if (name->type != SOCK_STREAM) return -EOPNOTSUPP;
   if (name->state != NC_STATE_LISTENING) return -EINVAL;
   int error = reserve_fd(fd);
   if (error < 0) return error;

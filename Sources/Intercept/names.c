@@ -6,7 +6,7 @@
 int nc_getsockname(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length) {
   int error = nc_address_check_room(address, length);
   if (error != 0) return error;
-  if (name->state != NC_STATE_NEW) {
+  if (name->state != NC_STATE_NEW && name->state != NC_STATE_DATAGRAM) {
     nc_address_write(name->family, &name->local, address, length);
     return 0;
   }
@@ -18,7 +18,8 @@ int nc_getsockname(int fd, const struct nc_name *name, struct sockaddr *address,
   return 0;
 }
 
-int nc_getpeername(const struct nc_name *name, struct sockaddr *address, socklen_t *length) {
+int nc_getpeername(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length) {
+  if (name->state == NC_STATE_DATAGRAM) return nc_datagram_peername(fd, name, address, length);
   if (name->state != NC_STATE_CONNECTED) return -ENOTCONN;
   int error = nc_address_check_room(address, length);
   if (error != 0) return error;
