@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/pidfd.h>
 
 #include "exports.h"
 
@@ -35,4 +36,11 @@ NC_EXPORT int fcntl64(int fd, int command, ...) {
   void *argument = va_arg(list, void *);
   va_end(list);
   return control(nc_native()->fcntl64, fd, command, argument);
+}
+
+// Out of another process, whose fds may be anything. (glibc has it since 2.36 only.)
+NC_EXPORT int pidfd_getfd(int process, int fd, unsigned flags) {
+  int copy = (int)finish(nc_raw(SYS_pidfd_getfd, process, fd, flags, 0, 0, 0));
+  if (copy >= 0 && nc_active()) nc_hint_mark(copy, NC_HINT_LOOK);
+  return copy;
 }

@@ -8,6 +8,7 @@
 //   exports_data.c   those that move data: they pass on to libc at once what hints.c says is none of ours
 //   identity.c   what an fd is: nc_identify reads the abstract names the daemon gave to the ends of the pair
 //   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process
+//   exports_exec.c exec.c exec_target.c   what a program passes on to those it starts, and which cannot take it
 //   create.c connect.c listen.c names.c options.c shutdown.c   a topic each
 //   transfer.c   the data calls on streams
 //   datagram.c   those on datagram sockets; datagram_names.c, _routes.c, _control.c, _errors.c   what goes with them
@@ -24,8 +25,10 @@
 // The fortified inline definitions of libc would clash with ours; nothing here copies by guesswork.
 #undef _FORTIFY_SOURCE
 
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -67,7 +70,18 @@
   F(int, dup2, (int, int))                                                                                             \
   F(int, dup3, (int, int, int))                                                                                        \
   F(int, fcntl, (int, int, ...))                                                                                       \
-  F(int, fcntl64, (int, int, ...))
+  F(int, fcntl64, (int, int, ...))                                                                                     \
+  F(int, execve, (const char *, char *const[], char *const[]))                                                         \
+  F(int, execvpe, (const char *, char *const[], char *const[]))                                                        \
+  F(int, fexecve, (int, char *const[], char *const[]))                                                                 \
+  F(int, posix_spawn,                                                                                                  \
+    (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[],              \
+     char *const[]))                                                                                                   \
+  F(int, posix_spawnp,                                                                                                 \
+    (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[],              \
+     char *const[]))                                                                                                   \
+  F(int, system, (const char *))                                                                                       \
+  F(FILE *, popen, (const char *, const char *))
 
 struct nc_native {
 #define NC_DECLARE(result, symbol, parameters) result(*symbol) parameters;
@@ -83,8 +97,9 @@ extern struct nc_native nc_native_table;
 /// Reads the environment and fills the table. Idempotent; called by the constructor, or before it by whoever is first.
 void nc_start(void);
 
-/// The path of the daemon's RPC socket: ZT_NC_NETWORK as it stood when the process began.
+/// The path of the daemon's RPC socket: ZT_NC_NETWORK as it stood when the process began, made absolute.
 const char *nc_network_path(void);
+const char *nc_network_path_as_given(void);
 
 /// Libc's functions.
 static inline const struct nc_native *nc_native(void) {
@@ -176,6 +191,37 @@ void nc_hints_begin(void);
 /// Returns 0 or a negative errno: the daemon's status, -ENETDOWN where no daemon answers, -EPROTONOSUPPORT where it
 /// speaks another version.
 int nc_rpc(struct nc_request *request, int fd, struct nc_reply *reply, int *received, bool close_on_exec);
+
+// exec.c
+
+/// Notes where this library is. Called once, while the process starts.
+void nc_exec_begin(void);
+
+/// Writes the absolute form of `path` into `room` (cut to `bytes`); `path` itself where that does not fit, or where the
+/// working folder cannot be told.
+void nc_make_absolute(const char *path, char *room, size_t bytes);
+
+/// The bytes of memory that nc_environment_build needs for `environment` (null: empty); 0: it needs no change, or its
+/// ZT_NC_NETWORK is empty, which asks for the host's network.
+size_t nc_environment_room(char *const environment[]);
+
+/// A copy of `environment` in `room` (aligned for pointers) in which the program stays on this process's network.
+char **nc_environment_build(char *const environment[], void *room);
+
+/// Whether `environment` asks for the host's network.
+bool nc_environment_leaves(char *const environment[]);
+
+/// The same for this process's own environment, which libc itself passes on. Not for signal handlers.
+void nc_environment_keep(void);
+
+// exec_target.c
+
+/// Says on stderr if the program cannot be preloaded, once for a process and program. NETCOND_EXEC_WARNINGS=0 at the
+/// start of the process: never. Any path is fine here: what is wrong with it is exec's to say.
+void nc_target_begin(void);
+void nc_target_check(int folder, const char *path, int flags, char *const environment[]);
+/// The same for a name that is searched for in PATH, as by execvp().
+void nc_target_check_name(const char *name, char *const environment[]);
 
 // report.c
 

@@ -13,9 +13,12 @@ int nc_mode = NC_MODE_UNKNOWN;
 struct nc_native nc_native_table;
 
 // One byte more than a sun_path holds, so that a path too long is seen as such and not cut to another one.
-static char network_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+enum { PATH_BYTES = sizeof(((struct sockaddr_un *)0)->sun_path) + 1 };
+
+static char network_path[PATH_BYTES], given_path[PATH_BYTES];
 
 const char *nc_network_path(void) { return network_path; }
+const char *nc_network_path_as_given(void) { return given_path; }
 
 // ISO C has no conversion from dlsym's object pointer to a function pointer; POSIX has the representation equal.
 static void find(void *slot, const char *symbol) {
@@ -32,8 +35,10 @@ void nc_start(void) {
   const char *path = getenv("ZT_NC_NETWORK");
   bool on = path != NULL && path[0] != 0;
   if (on) {
-    size_t bytes = strnlen(path, sizeof network_path - 1);
-    memcpy(network_path, path, bytes);
+    memcpy(given_path, path, strnlen(path, sizeof given_path - 1));
+    nc_make_absolute(given_path, network_path, sizeof network_path);
+    nc_exec_begin();
+    nc_target_begin();
     nc_hints_begin();
   }
   __atomic_store_n(&nc_mode, on ? NC_MODE_ON : NC_MODE_OFF, __ATOMIC_RELEASE);

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,8 @@ struct scenario {
   void (*run)(void);
 };
 
-extern const struct scenario connect_scenarios[], listen_scenarios[], process_scenarios[], oracle_scenarios[];
+extern const struct scenario connect_scenarios[], listen_scenarios[], process_scenarios[], oracle_scenarios[],
+  exec_scenarios[];
 
 static inline int control_open(void) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -7,6 +7,7 @@ Prints "ok NAME" or "FAIL NAME: why" for each test; exits 1 if one failed, 2 if 
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ SCENARIOS = """connect-blocking connect-nonblocking-success connect-nonblocking-
 connect-interrupted connect-restarted connect-send-timeout connect-ipv6 connect-shutdown connect-fast-open accept-flags
 accept-emfile-keeps-connection accept-blocking accept-cancelled listener-shutdown bind-names options
 addresses-in-transfer low-fd-numbers rpc-fd-closed rpc-fd-overwritten rpc-dropped fork vfork threads-and-forks
-signal-handler""".split()
+signal-handler exec-every-way exec-spawn exec-shells exec-environments exec-inherited exec-in-handler""".split()
 
 ORACLES = "oracle-sockets oracle-addresses oracle-life oracle-options".split()
 
@@ -43,30 +44,31 @@ class Bench:
     def __init__(self, library, folder):
         self.library, self.folder = library, folder
         self.program = os.path.join(folder, "app")
-        compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("clang", "gcc", "cc"))), None)
+        self.compiler = compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("clang", "gcc", "cc"))), None)
         if compiler is None:
             sys.exit("no C compiler: install clang or gcc, or name one in CC")
-        names = ("main", "connect", "listen", "process", "oracle")
+        names = ("main", "connect", "listen", "process", "exec", "oracle")
         sources = [os.path.join(HERE, name + ".c") for name in names]
         subprocess.run([compiler, "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-pthread", "-Wall", "-Wextra", "-Wno-nonnull",
                         "-o", self.program] + sources, check=True)
 
-    def run(self, scenario, network, preload=True, control=""):
+    def run(self, scenario, network, preload=True, control="", extra={}, **how):
         environment = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "ZT_NC_NETWORK")}
         environment["FAKE_CONTROL"] = control
         if preload:
             environment["LD_PRELOAD"] = self.library
         if network is not None:
             environment["ZT_NC_NETWORK"] = network
+        environment.update(extra)
         return subprocess.run([self.program, scenario], env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=SECONDS)
+                              text=True, timeout=SECONDS, **how)
 
-    def with_daemon(self, scenario, mode="normal"):
+    def with_daemon(self, scenario, mode="normal", **how):
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             daemon = FakeDaemon(folder, mode)
             daemon.start()
             try:
-                return self.run(scenario, daemon.path, control=daemon.control_path)
+                return self.run(scenario, daemon.path, control=daemon.control_path, **how)
             finally:
                 daemon.stop()
 
@@ -133,6 +135,64 @@ def silent_daemon(bench):
     expect_one_message(bench.with_daemon("silent-daemon", "silent"), "5 seconds")
 
 
+def relative_paths(bench):
+    with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+        daemon = FakeDaemon(folder)
+        daemon.start()
+        os.symlink(bench.library, os.path.join(folder, "lib.so"))
+        try:
+            expect_success(bench.run("exec-relative-paths", os.path.basename(daemon.path), control=daemon.control_path,
+                                     extra={"LD_PRELOAD": "./lib.so"}, cwd=folder))
+        finally:
+            daemon.stop()
+
+
+def unpreloadable(bench):
+    def target(name, *flags):
+        path = os.path.join(bench.folder, name)
+        subprocess.run([bench.compiler, *flags, "-o", path, os.path.join(HERE, "target.c")], check=True)
+        return path
+
+    def expect(path, why, **how):
+        result = bench.with_daemon("exec-unpreloadable", extra={"EXEC_TARGET": path, **how.pop("extra", {})}, **how)
+        if why is None:
+            expect_success(result)
+            check(result.stderr == "", f"{path}: {result.stderr!r}")
+        else:
+            expect_one_message(result, path, why, "host's network")
+
+    dynamic, static = target("dynamic"), target("static", "-static")
+    script, script_of_static = os.path.join(bench.folder, "script"), os.path.join(bench.folder, "static-script")
+    for path, interpreter in ((script, "/bin/sh"), (script_of_static, static)):
+        with open(path, "w") as file:
+            file.write(f"#!{interpreter}\n")
+        os.chmod(path, 0o755)
+    expect(dynamic, None)
+    expect(script, None)
+    expect(static, "statically linked")
+    expect(target("static-pie", "-static-pie", "-fuse-ld=bfd"), "statically linked")
+    expect(static, None, extra={"NETCOND_EXEC_WARNINGS": "0"})
+    result = bench.with_daemon("exec-unpreloadable", extra={"EXEC_TARGET": script_of_static})
+    expect_one_message(result, static + " is statically linked")
+    if os.geteuid() != 0:
+        return # what follows changes owners
+    os.chmod(bench.folder, 0o755)
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    shutil.copy(dynamic, dynamic + "-set-user-id")
+    os.chmod(dynamic + "-set-user-id", 0o4755)
+    shutil.copy(dynamic, dynamic + "-set-group-id")
+    os.chmod(dynamic + "-set-group-id", 0o2755)
+    shutil.copy(dynamic, dynamic + "-capable")
+    # struct vfs_cap_data: revision 2 with the effective bit; CAP_NET_BIND_SERVICE (capabilities(7))
+    os.setxattr(dynamic + "-capable", "security.capability", struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0))
+    expect(dynamic + "-set-user-id", "set-user-id", **nobody)
+    expect(dynamic + "-set-group-id", "set-group-id", **nobody)
+    expect(dynamic + "-capable", "file capabilities", **nobody)
+    expect(dynamic, None, **nobody)
+    for name in ("-set-user-id", "-set-group-id", "-capable"):
+        expect(dynamic + name, None) # root gains nothing by them
+
+
 def tests():
     yield "exported-symbols", symbols
     yield "needed-libraries", needed
@@ -141,6 +201,8 @@ def tests():
     yield "path-too-long", long_path
     yield "wrong-version", wrong_version
     yield "silent-daemon", silent_daemon
+    yield "exec-relative-paths", relative_paths
+    yield "exec-unpreloadable", unpreloadable
     for scenario in ORACLES:
         yield scenario, lambda bench, name=scenario: oracle(bench, name)
     for scenario in SCENARIOS:
