@@ -12,6 +12,7 @@
 //   create.c connect.c listen.c names.c options.c shutdown.c   a topic each
 //   transfer.c   the data calls on streams
 //   datagram.c   those on datagram sockets; datagram_names.c, _routes.c, _control.c, _errors.c   what goes with them
+//   facts.c interfaces.c ifaddrs.c   the interfaces that a program sees (exports_names.c)
 //   address.c report.c native.c raw.h   conversions, messages on stderr, libc's own functions, bare system calls
 //
 // There is no table of fds (hints.c says only what is surely not ours): what must be remembered stands in the kernel, at
@@ -39,9 +40,16 @@
 
 // native.c
 
+struct ifaddrs;
+struct if_nameindex;
+
 /// Libc's own functions, found behind this library by dlsym: result, name, parameters. Used where libc's wrapper matters:
 /// calls passed through, and waits that must be cancellation points. All else is a bare system call (raw.h).
 #define NC_NATIVE_FUNCTIONS(F)                                                                                         \
+  F(int, getifaddrs, (struct ifaddrs **))                                                                              \
+  F(struct if_nameindex *, if_nameindex, (void))                                                                       \
+  F(unsigned, if_nametoindex, (const char *))                                                                          \
+  F(char *, if_indextoname, (unsigned, char *))                                                                        \
   F(int, socket, (int, int, int))                                                                                      \
   F(int, bind, (int, const struct sockaddr *, socklen_t))                                                              \
   F(int, listen, (int, int))                                                                                           \
@@ -265,6 +273,9 @@ int nc_shutdown(int fd, const struct nc_name *name, int how);
 /// The accepted connection inherits the time-outs of its listener, as in Linux.
 void nc_inherit_timeouts(int from, int to);
 void nc_copy_timeouts(int from, int to);
+
+/// ioctl()s of netdevice(7), on whatever socket. Returns false where `request` is none of them.
+bool nc_interface_ioctl(unsigned long request, void *argument, int *result);
 
 /// The data calls, all as messages; `name` is what nc_identify told. A stream's `message` is not const: MSG_FASTOPEN
 /// connects, which may change `name`.

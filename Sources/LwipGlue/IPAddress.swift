@@ -33,6 +33,12 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
+  /// Reads 4 or 16 bytes in network order; nil of any other number.
+  public init?(network bytes: [UInt8]) {
+    guard bytes.count == 4 || bytes.count == 16 else { return nil }
+    self = bytes.withUnsafeBytes { IPAddress(bytes: $0.baseAddress!, isV6: bytes.count == 16) }
+  }
+
   /// Reads an address as text (inet_pton(3)); nil where it is none.
   public init?(_ text: String) {
     var bytes: (UInt64, UInt64) = (0, 0)
@@ -67,6 +73,11 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
   public var isLoopback: Bool { isV6 ? self == .loopbackV6 : high >> 56 == 127 }
   public var isMulticast: Bool { isV6 ? high >> 56 == 0xff : high >> 60 == 0xe }
   public var isLinkLocal: Bool { isV6 ? high >> 54 == 0x3fa : high >> 48 == 0xa9fe }
+  /// IPv6, and means something on one link only: unicast or multicast of link-local or interface-local scope (RFC 4007).
+  public var needsScope: Bool {
+    guard isV6 else { return false }
+    return isLinkLocal || isMulticast && (1...2).contains(high >> 48 & 0xf)
+  }
   /// 255.255.255.255
   public var isLimitedBroadcast: Bool { !isV6 && high >> 32 == 0xffff_ffff }
   public var bits: Int { isV6 ? 128 : 32 }
@@ -80,10 +91,19 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
   /// Whether the first `prefixBits` bits equal those of `other`, which must be of the same family.
   public func matches(_ other: IPAddress, prefixBits: Int) -> Bool {
     guard isV6 == other.isV6 else { return false }
-    let highBits = min(prefixBits, 64)
-    let lowBits = max(prefixBits - 64, 0)
-    func mask(_ bits: Int) -> UInt64 { bits == 0 ? 0 : ~UInt64(0) << (64 - UInt64(bits)) }
-    return (high ^ other.high) & mask(highBits) == 0 && (low ^ other.low) & mask(lowBits) == 0
+    let mask = Self.mask(prefixBits)
+    return (high ^ other.high) & mask.high == 0 && (low ^ other.low) & mask.low == 0
+  }
+
+  /// With the bits behind the first `prefixBits` cleared.
+  func masked(prefixBits: Int) -> IPAddress {
+    let mask = Self.mask(prefixBits)
+    return IPAddress(isV6: isV6, high: high & mask.high, low: low & mask.low)
+  }
+
+  private static func mask(_ bits: Int) -> (high: UInt64, low: UInt64) {
+    func ones(_ count: Int) -> UInt64 { count <= 0 ? 0 : ~UInt64(0) << UInt64(64 - min(count, 64)) }
+    return (ones(bits), ones(bits - 64))
   }
 
   public var description: String {
@@ -109,8 +129,11 @@ public struct InterfaceAddress: Hashable, Sendable, CustomStringConvertible {
   /// Whether `other` lies on the same subnet.
   public func contains(_ other: IPAddress) -> Bool { address.matches(other, prefixBits: prefixBits) }
 
+  /// The address with the bits behind the prefix cleared.
+  public var network: IPAddress { address.masked(prefixBits: prefixBits) }
+
   /// The subnet's directed broadcast address; nil for IPv6 and for prefixes longer than 30 bits (RFC 3021).
-  var broadcast: IPAddress? {
+  public var broadcast: IPAddress? {
     guard !address.isV6, prefixBits <= 30 else { return nil }
     let host = UInt32.max >> UInt32(prefixBits)
     var network = (UInt32(truncatingIfNeeded: address.high >> 32) | host).bigEndian

@@ -15,7 +15,16 @@ extension NetworkInterface {
     if offloads, Int(p.pointee.tot_len) > mtu, header[9] != protocolTCP {
       return nc_ip4_fragment(p, netif, destination, UInt16(mtu))
     }
-    return showingSource(of: header) { etharp_output(netif, p, destination) }
+    guard var neighbour = neighbourV4(of: target) else { return err_t(ERR_RTE.rawValue) }
+    return showingSource(of: header) { etharp_output(netif, p, &neighbour) }
+  }
+
+  /// Who takes an IPv4 packet on the link. lwIP knows one subnet only, and thinks all of it on the link: so it is given
+  /// the next hop for the destination, and the one broadcast address that it always takes for such.
+  private func neighbourV4(of target: IPAddress) -> ip4_addr_t? {
+    if target.isMulticast || target.isLimitedBroadcast { return ip4_addr_t(addr: target.v4Network) }
+    if addresses.contains(where: { $0.broadcast == target }) { return ip4_addr_t(addr: .max) }
+    return nextHop(to: target).map { ip4_addr_t(addr: $0.v4Network) }
   }
 
   func outputV6(_ p: UnsafeMutablePointer<pbuf>?, _ destination: UnsafePointer<ip6_addr_t>?) -> err_t {
@@ -23,6 +32,14 @@ extension NetworkInterface {
     let header = p.pointee.payload.assumingMemoryBound(to: UInt8.self)
     if offloads, Int(p.pointee.tot_len) > mtu, header[6] != protocolTCP {
       return nc_ip6_fragment(p, netif, destination, UInt16(mtu))
+    }
+    // lwIP takes the /64 of each address for the link; a route or a longer prefix may know better.
+    let target = IPAddress(bytes: destination, isV6: true)
+    if !target.isMulticast, !target.isLinkLocal, let hop = nextHop(to: target), hop != target,
+      addresses.contains(where: { $0.address.matches(target, prefixBits: 64) })
+    {
+      var neighbour = hop.lwip(zone: index).u_addr.ip6
+      return ethip6_output(netif, p, &neighbour)
     }
     return ethip6_output(netif, p, destination)
   }

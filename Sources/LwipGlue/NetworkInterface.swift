@@ -43,16 +43,17 @@ public final class NetworkInterface: FrameSource {
   public let mtu: Int
   /// Frames with unfinished checksums and TCP payload beyond the MTU may be handed to the link.
   public let offloads: Bool
-  public private(set) var addresses: [InterfaceAddress] = []
-  public private(set) var gateways: [IPAddress] = []
+  public internal(set) var addresses: [InterfaceAddress] = []
+  var routes = RouteTable()
+  /// What each source has assigned, beside the addresses and routes given at the start.
+  var assigned: [AddressSource: Assignment] = [:]
   public internal(set) var counters = InterfaceCounters()
   let stack: Stack
   let frames: FramePool
   unowned var transmitter: (any FrameTransmitter)?
-  private var gatewayV4 = ip4_addr_t()
-  private var gatewayV6 = ip6_addr_t()
-  private var hopV4 = ip4_addr_t()
-  private var hopV6 = ip6_addr_t()
+  /// The next hop last told to lwIP, which reads it when the hook has returned.
+  var hopV4 = ip4_addr_t()
+  var hopV6 = ip6_addr_t()
 
   public var isScarce: Bool { frames.isScarce || stack.sendMemory?.isScarce == true }
   /// lwIP's number of the interface, from 1; keeps the sockets of one network from another's.
@@ -106,119 +107,6 @@ public final class NetworkInterface: FrameSource {
     netif.pointee.output = { netif, p, destination in NetworkInterface.of(netif).outputV4(p, destination) }
     netif.pointee.output_ip6 = { netif, p, destination in NetworkInterface.of(netif).outputV6(p, destination) }
     netif.pointee.linkoutput = { netif, p in NetworkInterface.of(netif).transmit(p) }
-  }
-
-  // MARK: Addresses
-
-  /// Gives the interface an address. IPv6 addresses pass duplicate address detection first (RFC 4862 section 5.4).
-  /// - Returns: false where lwIP has no room for another IPv6 address.
-  func add(_ address: InterfaceAddress) -> Bool {
-    if address.address.isV6 {
-      var ip = address.address.lwip(zone: index)
-      var slot: Int8 = 0
-      guard netif_add_ip6_address(netif, &ip.u_addr.ip6, &slot) == ERR_OK.rawValue else { return false }
-      if address.address.isLoopback { netif_ip6_addr_set_state(netif, slot, UInt8(IP6_ADDR_PREFERRED)) }
-      nc_netif_ip6_set_static(netif, slot)
-    } else if !addresses.contains(where: { !$0.address.isV6 }) {
-      showV4(address)
-      netif_set_up(netif)
-      hideV4()
-    }
-    addresses.append(address)
-    return true
-  }
-
-  /// The next hop for destinations off the interface's subnets; one per family.
-  func setGateway(_ gateway: IPAddress) {
-    gateways.append(gateway)
-    let ip = gateway.lwip(zone: index)
-    if gateway.isV6 {
-      gatewayV6 = ip.u_addr.ip6
-    } else {
-      gatewayV4 = ip.u_addr.ip4
-      netif_set_gw(netif, &gatewayV4)
-    }
-  }
-
-  private func showV4(_ address: InterfaceAddress) {
-    let mask = address.prefixBits == 0 ? 0 : UInt32.max << UInt32(32 - address.prefixBits)
-    nc_netif_put_ip4(netif, address.address.v4Network, mask.bigEndian)
-  }
-
-  /// With the packaged library: no address, unless the interface is being served.
-  private func hideV4() {
-    if !Stack.isSourceBuild { nc_netif_put_ip4(netif, 0, 0) }
-  }
-
-  /// Runs `body` while lwIP sees the address that a packet speaks from.
-  func showingSource<Result>(of header: UnsafeRawPointer, _ body: () -> Result) -> Result {
-    guard !Stack.isSourceBuild else { return body() }
-    let (address, mask) = (nc_netif_ip4(netif), nc_netif_ip4_mask(netif))
-    let source = IPAddress(bytes: header + 12, isV6: false)
-    if let own = addresses.first(where: { $0.address == source }) { showV4(own) }
-    defer { nc_netif_put_ip4(netif, address, mask) }
-    return body()
-  }
-
-  /// Whether any configured address still waits for duplicate address detection.
-  public var hasTentativeAddresses: Bool { states.contains { nc_ip6_state_is_tentative($0.state) } }
-
-  /// Configured IPv6 addresses that another host has already.
-  public var duplicatedAddresses: [IPAddress] {
-    states.filter { nc_ip6_state_is_duplicated($0.state) }.map(\.address)
-  }
-
-  private var states: [(address: IPAddress, state: UInt8)] {
-    (0..<Int8(nc_netif_ip6_capacity())).compactMap { slot in
-      let ip = withUnsafeBytes(of: nc_netif_ip6(netif, slot)!.pointee) { IPAddress(bytes: $0.baseAddress!, isV6: true) }
-      guard addresses.contains(where: { $0.address == ip }) else { return nil }
-      return (ip, nc_netif_ip6_state(netif, slot))
-    }
-  }
-
-  /// Whether `address` is the interface's: configured, link-local or loopback.
-  public func owns(_ address: IPAddress) -> Bool {
-    if addresses.contains(where: { $0.address == address }) { return true }
-    if !address.isV6 { return address.isLoopback }
-    return address == linkLocal
-  }
-
-  /// fe80::/64 with the interface identifier made from the MAC (RFC 4291 appendix A).
-  public var linkLocal: IPAddress {
-    withUnsafeBytes(of: nc_netif_ip6(netif, 0)!.pointee) { IPAddress(bytes: $0.baseAddress!, isV6: true) }
-  }
-
-  /// The address to speak from towards `destination`: of the same subnet if there is one (RFC 6724 rule 8, simplified).
-  public func sourceAddress(for destination: IPAddress) -> IPAddress? {
-    if destination.isLoopback { return destination.isV6 ? .loopbackV6 : .loopbackV4 }
-    if owns(destination) { return destination }
-    if destination.isV6 && destination.isLinkLocal { return linkLocal }
-    let candidates = addresses.filter { $0.address.isV6 == destination.isV6 && !$0.address.isLoopback }
-    return (candidates.first { $0.contains(destination) } ?? candidates.first)?.address
-  }
-
-  /// Whether packets to `destination` have somewhere to go.
-  func hasRoute(to destination: IPAddress) -> Bool {
-    destination.isLoopback || owns(destination) || (destination.isV6 && destination.isLinkLocal)
-      || addresses.contains { $0.contains(destination) } || gateways.contains { $0.isV6 == destination.isV6 }
-  }
-
-  /// lwIP asks for the next hop of what is not on the subnet it knows: subnets of further addresses are on the link.
-  func nextHopV4(_ destination: UnsafePointer<ip4_addr_t>) -> UnsafePointer<ip4_addr_t>? {
-    let ip = IPAddress(bytes: destination, isV6: false)
-    guard addresses.contains(where: { $0.contains(ip) }) else { return nil }
-    hopV4 = destination.pointee
-    return withUnsafePointer(to: &hopV4) { $0 }
-  }
-
-  func nextHopV6(_ destination: UnsafePointer<ip6_addr_t>) -> UnsafePointer<ip6_addr_t>? {
-    let ip = IPAddress(bytes: destination, isV6: true)
-    if addresses.contains(where: { $0.contains(ip) }) {
-      hopV6 = destination.pointee
-      return withUnsafePointer(to: &hopV6) { $0 }
-    }
-    guard gateways.contains(where: \.isV6) else { return nil }
-    return withUnsafePointer(to: &gatewayV6) { $0 }
   }
 
   // MARK: Input

@@ -112,7 +112,7 @@ public final class Stack {
   /// Adds an interface; see `NetworkInterface`.
   /// - Returns: nil where lwIP has no number left for another (255), or no room for one of the IPv6 addresses.
   public func makeInterface(
-    name: String, mac: MACAddress, mtu: Int, offloads: Bool, addresses: [InterfaceAddress], gateways: [IPAddress],
+    name: String, mac: MACAddress, mtu: Int, offloads: Bool, addresses: [InterfaceAddress], routes: [Route],
     transmitter: any FrameTransmitter
   ) -> NetworkInterface? {
     guard interfaces.count < 250 else { return nil }
@@ -121,7 +121,7 @@ public final class Stack {
     interfaces.append(interface)
     let loopback = InterfaceAddress(address: .loopbackV6, prefixBits: 128)
     for address in addresses + [loopback] where !interface.add(address) { return nil }
-    for gateway in gateways { interface.setGateway(gateway) }
+    for route in routes { interface.add(route) }
     return interface
   }
 

@@ -43,6 +43,21 @@ public enum LinkName: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
+/// What becomes of destinations that are on no route of the network.
+public enum OutsidePolicy: String, Sendable, CaseIterable {
+  /// They are unreachable.
+  case deny
+  /// They are the host's: programs reach them through the host's own stack.
+  case host
+}
+
+/// Whose 127.0.0.0/8 and ::1 programs see.
+public enum LoopbackPolicy: String, Sendable, CaseIterable {
+  /// The network's own: the programs of one network meet there.
+  case network
+  case host
+}
+
 /// One network, as HOME/networks.d/<16 hexadecimal digits>.conf describes it: lines of `key=value`, comments after `#`.
 public struct NetworkConfiguration: Sendable, Equatable {
   public let id: NetworkID
@@ -50,7 +65,18 @@ public struct NetworkConfiguration: Sendable, Equatable {
   public var link: LinkName = .hub("default")
   public var linkLine = 0
   public var addresses: [InterfaceAddress] = []
-  public var gateways: [IPAddress] = []
+  /// Routes besides the subnets of `addresses`; the gateways are the default ones.
+  public var routes: [Route] = []
+  /// `address=auto`: addresses and a router from router advertisements (SLAAC, RFC 4862).
+  public var usesAutoconfiguration = false
+  /// `address=dhcp`: an address, a router and name servers from a DHCP server (RFC 2131).
+  public var usesDHCP = false
+  /// Name servers in order of preference.
+  public var nameServers: [IPAddress] = []
+  /// Domains that a short name is looked for in.
+  public var searchDomains: [String] = []
+  public var outside: OutsidePolicy = .deny
+  public var loopback: LoopbackPolicy = .network
   /// Bytes of an IP packet; nil: what the link says.
   public var mtu: Int?
   /// nil: derived from the network's id and the home's identity.
@@ -60,6 +86,10 @@ public struct NetworkConfiguration: Sendable, Equatable {
   public static let addressLimit = 16
   /// The link's MTU may lie in this range: the least for IPv6 (RFC 8200 section 5), the most that fits a frame buffer.
   public static let mtuRange = 1280...65_000
+  public static let routeLimit = 256
+  public static let nameServerLimit = 8
+  /// As resolv.conf(5): six domains.
+  public static let searchDomainLimit = 6
 
   /// Reads one file's text. All mistakes are reported, not just the first.
   /// - Parameters:
@@ -75,11 +105,12 @@ public struct NetworkConfiguration: Sendable, Equatable {
             cure: "name the file with 16 hexadecimal digits and .conf, as in 0123456789abcdef.conf")
         ]))
     }
-    var parser = Parser(configuration: NetworkConfiguration(id: id, file: file))
+    var parser = ConfigurationParser(configuration: NetworkConfiguration(id: id, file: file))
     for (number, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
       parser.read(line: String(line), number: number + 1)
     }
     parser.checkWhole()
+    parser.errors.sort { $0.line < $1.line }
     return parser.errors.isEmpty ? .success(parser.configuration) : .failure(ConfigurationErrors(parser.errors))
   }
 
@@ -94,130 +125,4 @@ public struct ConfigurationErrors: Error, CustomStringConvertible, Sendable, Equ
   public let errors: [ConfigurationError]
   public init(_ errors: [ConfigurationError]) { self.errors = errors }
   public var description: String { errors.map(\.description).joined(separator: "\n") }
-}
-
-extension StringProtocol {
-  /// Without white space at both ends.
-  var trimmed: String {
-    guard let first = firstIndex(where: { !$0.isWhitespace }), let last = lastIndex(where: { !$0.isWhitespace }) else {
-      return ""
-    }
-    return String(self[first...last])
-  }
-}
-
-private struct Parser {
-  var configuration: NetworkConfiguration
-  var errors: [ConfigurationError] = []
-  private var seen: [String: Int] = [:]
-
-  init(configuration: NetworkConfiguration) { self.configuration = configuration }
-
-  private mutating func fail(_ line: Int, _ cause: String, _ cure: String) {
-    errors.append(ConfigurationError(file: configuration.file, line: line, cause: cause, cure: cure))
-  }
-
-  mutating func read(line: String, number: Int) {
-    let content = line.prefix { $0 != "#" }.trimmed
-    if content.isEmpty { return }
-    guard let equals = content.firstIndex(of: "=") else {
-      return fail(number, "'\(content)' is not key=value", "write it as key=value, or begin the line with #")
-    }
-    let key = content[..<equals].trimmed
-    let value = content[content.index(after: equals)...].trimmed
-    if key != "address", key != "gateway", let first = seen[key] {
-      return fail(number, "\(key) is given twice, first in line \(first)", "keep one of the two lines")
-    }
-    seen[key] = number
-    switch key {
-    case "link": readLink(value, number)
-    case "address": readAddress(value, number)
-    case "gateway": readGateway(value, number)
-    case "mtu": readMTU(value, number)
-    case "mac": readMAC(value, number)
-    default:
-      fail(number, "'\(key)' is no key of a network", "the keys are link, address, gateway, mtu and mac")
-    }
-  }
-
-  private mutating func readLink(_ value: String, _ line: Int) {
-    configuration.linkLine = line
-    let parts = value.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-    let name = parts.count == 2 ? parts[1] : ""
-    let plain = !name.isEmpty && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
-    switch (parts[0], plain) {
-    case ("hub", true): configuration.link = .hub(name)
-    case ("tap", true) where name.utf8.count <= 15 && name != "." && name != "..": configuration.link = .tap(name)
-    case ("tap", true): fail(line, "'\(name)' is no name for an interface", "use at most 15 characters (IFNAMSIZ)")
-    case ("hub", false), ("tap", false):
-      fail(line, "'\(value)' names no \(parts[0])", "write \(parts[0]):NAME with letters, digits, '-', '_' and '.'")
-    default: fail(line, "'\(value)' is no link", "write link=hub:NAME or link=tap:NAME")
-    }
-  }
-
-  private mutating func readAddress(_ value: String, _ line: Int) {
-    let parts = value.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-    guard parts.count == 2, let address = IPAddress(parts[0]) else {
-      return fail(line, "'\(value)' is no address with a prefix", "write it as 10.1.0.2/24 or fd00::2/64")
-    }
-    guard let bits = Int(parts[1]), (1...address.bits).contains(bits) else {
-      return fail(line, "'\(parts[1])' is no prefix length", "use 1 to \(address.bits)")
-    }
-    guard !address.isAny, !address.isMulticast, !address.isLoopback, !address.isLimitedBroadcast else {
-      return fail(line, "\(address) cannot be a host's address", "use a unicast address")
-    }
-    let entry = InterfaceAddress(address: address, prefixBits: bits)
-    if !address.isV6, bits < 31 {
-      let host = UInt32.max >> UInt32(bits)
-      let value = UInt32(truncatingIfNeeded: address.high >> 32) & host
-      guard value != 0, value != host else {
-        return fail(line, "\(entry) is the subnet's own or its broadcast address", "use an address between the two")
-      }
-    }
-    guard !configuration.addresses.contains(where: { $0.address == address }) else {
-      return fail(line, "\(address) is given twice", "keep one of the two lines")
-    }
-    guard configuration.addresses.count < NetworkConfiguration.addressLimit else {
-      return fail(line, "there are more than \(NetworkConfiguration.addressLimit) addresses", "remove some")
-    }
-    configuration.addresses.append(entry)
-  }
-
-  private mutating func readGateway(_ value: String, _ line: Int) {
-    guard let address = IPAddress(value), !address.isAny, !address.isMulticast, !address.isLoopback else {
-      return fail(line, "'\(value)' is no gateway's address", "write it as 10.1.0.1 or fd00::1, without a prefix")
-    }
-    guard !configuration.gateways.contains(where: { $0.isV6 == address.isV6 }) else {
-      return fail(line, "there is a second \(address.isV6 ? "IPv6" : "IPv4") gateway", "keep one")
-    }
-    configuration.gateways.append(address)
-    gatewayLines.append(line)
-  }
-  private var gatewayLines: [Int] = []
-
-  private mutating func readMTU(_ value: String, _ line: Int) {
-    let range = NetworkConfiguration.mtuRange
-    guard let mtu = Int(value), range.contains(mtu) else {
-      return fail(line, "'\(value)' is no MTU", "use \(range.lowerBound) to \(range.upperBound) bytes")
-    }
-    configuration.mtu = mtu
-  }
-
-  private mutating func readMAC(_ value: String, _ line: Int) {
-    guard let mac = MACAddress(value), !mac.isGroup, mac.bits != 0 else {
-      return fail(
-        line, "'\(value)' is no hardware address of a host",
-        "write six pairs of hexadecimal digits whose first pair is even, as in 02:00:5e:10:00:01")
-    }
-    configuration.mac = mac
-  }
-
-  mutating func checkWhole() {
-    for (gateway, line) in zip(configuration.gateways, gatewayLines) {
-      let reachable = configuration.addresses.contains { $0.contains(gateway) } || (gateway.isV6 && gateway.isLinkLocal)
-      if !reachable {
-        fail(line, "the gateway \(gateway) is on no subnet of this network", "add an address of the gateway's subnet")
-      }
-    }
-  }
 }

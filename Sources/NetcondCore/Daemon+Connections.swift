@@ -98,9 +98,8 @@ extension Daemon {
     name.protocol = UInt16(IPPROTO_TCP)
     name.daemon_nonce = nonce
     name.socket_id = socket.pointee.id
-    let scope = UInt32(networks[socket.pointee.network].interface.number)
-    if let local = socket.pointee.local { name.local = nc_address(local, scope: scope) }
-    if let remote = socket.pointee.remote { name.remote = nc_address(remote, scope: scope) }
+    if let local = socket.pointee.local { name.local = nc_address(local) }
+    if let remote = socket.pointee.remote { name.remote = nc_address(remote) }
     return name
   }
 
@@ -204,9 +203,8 @@ extension Daemon {
     record.magic = NC_RPC_MAGIC
     record.version = UInt16(NC_RPC_VERSION)
     record.socket_id = id
-    let scope = UInt32(networks[accepted.pointee.network].interface.number)
-    record.local = nc_address(ends.local, scope: scope)
-    record.remote = nc_address(ends.remote, scope: scope)
+    record.local = nc_address(ends.local)
+    record.remote = nc_address(ends.remote)
     listener.pointee.acceptQueue.append(PendingAccept(appEnd: pair.app, record: record))
     sendAcceptRecords(listenerKey, listener)
     armReceive(key, accepted)

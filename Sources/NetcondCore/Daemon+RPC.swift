@@ -80,6 +80,11 @@ extension Daemon {
       defer { if let appEnd { close(appEnd) } }
       return Descriptors.send(client.pointee.fd, reply, passing: appEnd) == 0
     }
+    if request.op == UInt16(NC_OP_FACTS.rawValue) {
+      guard descriptors.isEmpty else { return false }
+      reply.status = fillFact(request, networks[client.pointee.network], &reply)
+      return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
+    }
     if descriptors.isEmpty, client.pointee.hasLostDescriptors {
       reply.status = ENFILE  // the request's descriptor did not fit into our table
       return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
@@ -106,6 +111,7 @@ extension Daemon {
     switch UInt32(request.op) {
     case NC_OP_BIND.rawValue:
       guard let local = request.address.endpoint else { return EAFNOSUPPORT }
+      guard request.address.bindScopeError == 0 else { return request.address.bindScopeError }
       let reuses = request.argument.0 & Int32(NC_BIND_REUSEADDR) != 0
       let status = bind(key, socket, to: local, reuseAddress: reuses)
       fillNames(socket, &reply)
@@ -116,6 +122,8 @@ extension Daemon {
       return status
     case NC_OP_CONNECT.rawValue:
       guard let remote = request.address.endpoint else { return EAFNOSUPPORT }
+      let scopeError = request.address.connectScopeError(isBound: socket.pointee.local?.address.isLinkLocal == true)
+      guard scopeError == 0 else { return scopeError }
       return connect(key, socket, to: remote, appEnd: descriptors.removeLast())
     case NC_OP_NAMES.rawValue:
       fillNames(socket, &reply)
@@ -127,11 +135,8 @@ extension Daemon {
   }
 
   private func fillNames(_ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply) {
-    let scope = UInt32(networks[socket.pointee.network].interface.number)
-    if let local = socket.pointee.local { reply.local = nc_address(local, scope: scope) }
-    if socket.pointee.state == .connected, let remote = socket.pointee.remote {
-      reply.remote = nc_address(remote, scope: scope)
-    }
+    if let local = socket.pointee.local { reply.local = nc_address(local) }
+    if socket.pointee.state == .connected, let remote = socket.pointee.remote { reply.remote = nc_address(remote) }
   }
 
   /// Makes a socket and its pair. Returns the app's end, or nil with the reply's status set.

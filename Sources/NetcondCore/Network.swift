@@ -18,6 +18,7 @@ final class Network: LinkDelegate, FrameTransmitter {
   var ports = PortTable()
   /// Open sockets by the cookie of the app's end.
   var socketsByCookie: [UInt64: UInt64] = [:]
+  let configuration: NetworkConfiguration
   private let stack: Stack
   private let log: Logger
   private var warnedDown = false
@@ -27,6 +28,7 @@ final class Network: LinkDelegate, FrameTransmitter {
   ) throws {
     self.number = number
     self.id = configuration.id
+    self.configuration = configuration
     self.link = link
     self.stack = stack
     self.log = log
@@ -35,7 +37,7 @@ final class Network: LinkDelegate, FrameTransmitter {
     guard
       let interface = stack.makeInterface(
         name: "\(id)", mac: configuration.mac ?? home.mac(for: id), mtu: link.facts.mtu, offloads: offloads,
-        addresses: configuration.addresses, gateways: configuration.gateways, transmitter: self)
+        addresses: configuration.addresses, routes: configuration.routes, transmitter: self)
     else {
       throw ConfigurationErrors([
         ConfigurationError(
@@ -44,7 +46,12 @@ final class Network: LinkDelegate, FrameTransmitter {
       ])
     }
     self.interface = interface
+    takeAssignment(of: link.facts)
   }
+
+  /// Name servers in order of preference.
+  var nameServers: [IPAddress] { configuration.nameServers }
+  var searchDomains: [String] { configuration.searchDomains }
 
   /// For the log: link, addresses, MTU, hardware address, offloads.
   var facts: String {
@@ -89,11 +96,32 @@ final class Network: LinkDelegate, FrameTransmitter {
   func linkReady(_ link: any Link) { stack.linkReady() }
 
   func linkChanged(_ link: any Link) {
+    takeAssignment(of: link.facts)
     guard !link.facts.isUp, !warnedDown else { return }
     warnedDown = true
     log.error("network \(id): \(link.name) gives no more frames; was the device removed?")
   }
 
+  /// Gives the interface what the link assigns.
+  private func takeAssignment(of facts: LinkFacts) {
+    let addresses = facts.addresses.compactMap(\.interfaceAddress)
+    let routes = facts.routes.compactMap { route in
+      route.destination.interfaceAddress.map {
+        Route(destination: $0, gateway: route.gateway.flatMap { IPAddress(network: $0) })
+      }
+    }
+    for address in interface.assign(addresses: addresses, routes: routes, by: .link) {
+      log.error("network \(id): no room for \(link.name)'s address \(address)")
+    }
+  }
+
   func transmit(_ frame: Frame) -> Bool { link.transmit(frame) }
   var keepsFrames: Bool { link.keepsFrames }
+}
+
+extension LinkAddress {
+  fileprivate var interfaceAddress: InterfaceAddress? {
+    guard let address = IPAddress(network: bytes), (0...address.bits).contains(prefixBits) else { return nil }
+    return InterfaceAddress(address: address, prefixBits: prefixBits)
+  }
 }

@@ -98,11 +98,12 @@ enum Pair {
 }
 
 extension nc_address {
-  init(_ endpoint: Endpoint, scope: UInt32 = 0) {
+  /// Link-local addresses get the scope that programs know the network's interface by.
+  init(_ endpoint: Endpoint) {
     self.init()
     family = UInt16(endpoint.address.isV6 ? AF_INET6 : AF_INET)
     port = endpoint.port.bigEndian
-    if endpoint.address.isV6, endpoint.address.isLinkLocal { scope_id = scope }
+    if endpoint.address.needsScope { scope_id = UInt32(NC_INTERFACE_INDEX_NETWORK) }
     withUnsafeMutableBytes(of: &bytes) { target in endpoint.address.withBytes { target.copyMemory(from: $0) } }
   }
 
@@ -111,5 +112,27 @@ extension nc_address {
     guard family == AF_INET || family == AF_INET6 else { return nil }
     let address = withUnsafeBytes(of: bytes) { IPAddress(bytes: $0.baseAddress!, isV6: family == AF_INET6) }
     return Endpoint(address: address.mappedV4 ?? address, port: UInt16(bigEndian: port))
+  }
+
+  /// What Linux says of the scope at bind(): an errno, or 0. Elsewhere than in link-local addresses it is ignored.
+  var bindScopeError: Int32 {
+    guard endpoint?.address.needsScope == true else { return 0 }
+    switch scope_id {
+    case 0: return EINVAL
+    case UInt32(NC_INTERFACE_INDEX_NETWORK): return 0
+    case UInt32(NC_INTERFACE_INDEX_LO): return EADDRNOTAVAIL
+    default: return ENODEV
+    }
+  }
+
+  /// The same at connect(); `isBound`: the socket is bound to a link-local address or to the interface, which then
+  /// stands for the scope.
+  func connectScopeError(isBound: Bool) -> Int32 {
+    guard endpoint?.address.needsScope == true else { return 0 }
+    switch scope_id {
+    case 0: return isBound ? 0 : EINVAL
+    case UInt32(NC_INTERFACE_INDEX_NETWORK): return 0
+    default: return isBound ? EINVAL : ENETUNREACH
+    }
   }
 }

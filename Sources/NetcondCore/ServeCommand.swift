@@ -22,7 +22,14 @@ public struct ServeCommand: ParsableCommand {
       HOME/networks.d/<16 hexadecimal digits>.conf describes one network each, as lines of key=value:
         link=hub:NAME | tap:NAME   the wire (default hub:default)
         address=10.1.0.2/24        repeatable, IPv4 and IPv6
+        address=auto               IPv6 by router advertisements (SLAAC)
+        address=dhcp               IPv4 from a DHCP server
         gateway=10.1.0.1           one per family
+        route=10.2.0.0/16 via 10.1.0.9   repeatable; without via: on the link
+        dns=10.1.0.53              repeatable: who is asked for names
+        search=example.net lab.example.net   where short names are looked for
+        outside=deny | host        what is on no route: unreachable (default), or the host's
+        loopback=network | host    127.0.0.0/8 and ::1: the network's own (default), or the host's
         mtu=1500                   1280 to 65000 bytes (default: the link's)
         mac=02:00:5e:10:00:01      default: derived from the network and this home
 

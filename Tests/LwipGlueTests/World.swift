@@ -134,7 +134,7 @@ final class World {
       host.interface = stack.makeInterface(
         name: "host\(port)", mac: MACAddress(bits: 0x0200_0000_0001 + UInt64(port)), mtu: mtu,
         offloads: self.medium.offloads, addresses: texts.map { InterfaceAddress(cidr: $0) },
-        gateways: gateways.compactMap { IPAddress($0) }, transmitter: host)
+        routes: gateways.compactMap { IPAddress($0) }.map { Route.byDefault(via: $0) }, transmitter: host)
       hosts.append(host)
     }
   }

@@ -26,6 +26,14 @@ private func mistakes(_ text: String, file: String = file) -> [ConfigurationErro
       address = fd00::2/64
       gateway=10.1.0.1
       gateway=fe80::1
+      route=10.3.0.0/16 via 10.1.0.9
+      route = 10.4.0.0/16
+      route=fd05::/32  via  fd00::9
+      dns=10.1.0.53
+      dns=fd00::53
+      search=example.net  lab.example.net.
+      outside=host
+      loopback=host
       mtu=9000
       mac=02:00:5E:10:00:01
       """
@@ -35,7 +43,14 @@ private func mistakes(_ text: String, file: String = file) -> [ConfigurationErro
     #expect(network.link == .tap("lab0"))
     #expect(network.linkLine == 2)
     #expect(network.addresses.map(\.description) == ["10.1.0.2/24", "10.2.0.2/16", "fd00::2/64"])
-    #expect(network.gateways.map(\.description) == ["10.1.0.1", "fe80::1"])
+    #expect(
+      network.routes.map(\.description) == [
+        "0.0.0.0/0 via 10.1.0.1", "::/0 via fe80::1", "10.3.0.0/16 via 10.1.0.9", "10.4.0.0/16",
+        "fd05::/32 via fd00::9",
+      ])
+    #expect(network.nameServers.map(\.description) == ["10.1.0.53", "fd00::53"])
+    #expect(network.searchDomains == ["example.net", "lab.example.net"])
+    #expect(network.outside == .host && network.loopback == .host)
     #expect(network.mtu == 9000)
     #expect(network.mac?.bits == 0x0200_5e10_0001)
   }
@@ -46,14 +61,18 @@ private func mistakes(_ text: String, file: String = file) -> [ConfigurationErro
     let network = try parse(text).get()
     #expect(network.link == .hub("default"))
     #expect(network.link.description == "hub:default")
-    #expect(network.addresses.isEmpty && network.gateways.isEmpty)
+    #expect(network.addresses.isEmpty && network.routes.isEmpty)
+    #expect(!network.usesDHCP && !network.usesAutoconfiguration)
+    #expect(network.nameServers.isEmpty && network.searchDomains.isEmpty)
+    #expect(network.outside == .deny && network.loopback == .network)
     #expect(network.mtu == nil && network.mac == nil)
   }
 
   @Test(arguments: [
     "link=hub:a", "link=hub:A-b_c.9", "link=tap:abcdefghijklmno", "mtu=1280", "mtu=65000", "address=10.0.0.1/31",
     "address=10.0.0.0/31", "address=10.0.0.255/32", "address=fd00::/64", "address=fe80::5/10", "address=10.0.0.1/8\r",
-    "mac=00:00:00:00:00:01",
+    "mac=00:00:00:00:00:01", "route=fd02::/48 via fe80::1", "route=::/0 via fe80::1", "dns=127.0.0.1", "dns=fe80::53",
+    "search=a", "search=_x.local-net.9", "outside=deny", "loopback=network",
   ])
   func `what is allowed to the edge is allowed`(line: String) {
     #expect(mistakes(line) == [])
@@ -69,6 +88,14 @@ private func mistakes(_ text: String, file: String = file) -> [ConfigurationErro
     "address=224.0.0.1/4", "address=ff02::1/64", "address=255.255.255.255/32", "address=::/64",
     "gateway=", "gateway=10.0.0.1/24", "gateway=0.0.0.0", "gateway=127.0.0.1", "gateway=224.0.0.1", "gateway=x",
     "mtu=", "mtu=1279", "mtu=65001", "mtu=1500.0", "mtu=-1", "mtu=99999999999999999999",
+    "route=", "route=10.0.0.0/8 over 10.0.0.1", "route=10.0.0.0/8 via", "route=10.0.0.1 via 10.0.0.2",
+    "route=10.0.0.1/8 via 10.0.0.2", "route=10.0.0.0/33", "route=fd00::1/64 via fe80::1", "route=224.0.0.0/4",
+    "route=10.0.0.0/8 via fe80::1", "route=fd00::/8 via 10.0.0.1", "route=10.0.0.0/8 via 0.0.0.0", "route=10.0.0.0/8",
+    "route=10.0.0.0/8 via 10.0.0.1 via 10.0.0.2", "route=10.2.0.0/16 via 10.9.0.1",
+    "dns=", "dns=ns.example.net", "dns=0.0.0.0", "dns=::", "dns=224.0.0.251", "dns=10.0.0.1/24",
+    "dns=10.0.0.1 10.0.0.2",
+    "search=", "search=.", "search=a..b", "search=ex ample.net b?", "search=ä.net", "search=a b c d e f g",
+    "outside=", "outside=allow", "outside=Host", "loopback=", "loopback=deny",
     "mac=", "mac=01:00:5e:00:00:01", "mac=ff:ff:ff:ff:ff:ff", "mac=00:00:00:00:00:00", "mac=02:00:5e:10:00",
   ])
   func `a mistake is reported with its line, cause and cure`(line: String) {
@@ -88,7 +115,7 @@ private func mistakes(_ text: String, file: String = file) -> [ConfigurationErro
     #expect(ConfigurationErrors(errors).description.split(separator: "\n").count == 6)
   }
 
-  @Test(arguments: ["link=hub:a", "mtu=1500", "mac=02:00:00:00:00:01"])
+  @Test(arguments: ["link=hub:a", "mtu=1500", "mac=02:00:00:00:00:01", "search=a", "outside=deny", "loopback=host"])
   func `a key given twice names the first line`(line: String) {
     let errors = mistakes("\(line)\n\(line)\n")
     #expect(errors.map(\.line) == [2])
@@ -107,6 +134,34 @@ private func mistakes(_ text: String, file: String = file) -> [ConfigurationErro
     #expect(mistakes("gateway=10.1.0.1\n").map(\.line) == [1])
     #expect(mistakes("address=fd00::2/64\ngateway=fe80::1\n") == [])
     #expect(mistakes("address=10.1.0.2/24\ngateway=10.1.0.1\ngateway=10.1.0.3\n").map(\.line) == [3])
+  }
+
+  @Test func `destinations have one route each, the default one included`() {
+    let subnet = "address=10.1.0.2/24\n"
+    #expect(mistakes(subnet + "route=10.2.0.0/16 via 10.1.0.1\nroute=10.2.0.0/16 via 10.1.0.3\n").map(\.line) == [3])
+    #expect(mistakes(subnet + "gateway=10.1.0.1\nroute=0.0.0.0/0 via 10.1.0.3\n").map(\.line) == [3])
+    #expect(mistakes(subnet + "route=10.2.0.0/16 via 10.1.0.1\nroute=10.2.0.0/15 via 10.1.0.3\n") == [])
+    #expect(mistakes(subnet + "route=10.2.0.0/16 via 10.1.0.2\n").map(\.line) == [2], "its own address")
+  }
+
+  @Test func `a gateway may be reached by a route to the link`() {
+    let text = "address=10.1.0.2/32\nroute=10.9.9.1/32\ngateway=10.9.9.1\n"
+    #expect(mistakes(text) == [])
+    #expect(mistakes("address=10.1.0.2/32\ngateway=10.9.9.1\n").map(\.line) == [2])
+  }
+
+  @Test(.enabled(if: Stack.isSourceBuild, "address=auto and address=dhcp need lwIP built from source"))
+  func `addresses may be learned, and with them the way to a gateway`() throws {
+    let network = try parse("address=auto\naddress=dhcp\nroute=10.2.0.0/16 via 10.1.0.1\n").get()
+    #expect(network.usesDHCP && network.usesAutoconfiguration && network.addresses.isEmpty)
+    #expect(mistakes("address=auto\naddress=auto\n").map(\.line) == [2])
+    #expect(mistakes("address=dhcp\naddress=dhcp\n").map(\.line) == [2])
+    #expect(mistakes("address=auto\nroute=10.2.0.0/16 via 10.1.0.1\n").map(\.line) == [2])
+  }
+
+  @Test func `name servers given twice, or too many, are refused`() {
+    #expect(mistakes("dns=10.0.0.1\ndns=10.0.0.1\n").map(\.line) == [2])
+    #expect(mistakes((1...9).map { "dns=10.0.0.\($0)" }.joined(separator: "\n")).map(\.line) == [9])
   }
 
   @Test(arguments: [

@@ -35,6 +35,10 @@ struct Mistake: Sendable, CustomTestStringConvertible {
     one("group mac", "mac=01:00:5e:00:00:01\n", 1, "01:00:5e"),
     one("gateway out of reach", "address=10.1.0.1/24\ngateway=10.2.0.1\n", 2, "10.2.0.1"),
     one("bad gateway", "address=10.1.0.1/24\ngateway=nowhere\n", 2, "nowhere"),
+    one("route to nowhere", "address=10.1.0.1/24\nroute=10.5.0.0/16 via 10.2.0.1\n", 2, "10.2.0.1"),
+    one("two routes", "address=10.1.0.1/24\ngateway=10.1.0.2\nroute=0.0.0.0/0 via 10.1.0.3\n", 3, "default"),
+    one("bad name server", "dns=ns.example.net\n", 1, "ns.example.net"),
+    one("bad policy", "outside=maybe\n", 1, "maybe"),
     Mistake(name: "file name that is no id", files: [("network.conf", "link=hub:a\n")], line: 0, cause: "network"),
     Mistake(
       name: "two networks with one tap",
