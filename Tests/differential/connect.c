@@ -18,6 +18,7 @@ static void blocking_app(void) {
   result("connect", connect_to(fd, PEER, port));
   say("errno untouched", "%d", errno);
   hear("accepted");
+  tell("ready");
   say_local("local", fd);
   say_remote("remote", fd);
   say_error("SO_ERROR", fd);
@@ -46,6 +47,7 @@ static void nonblocking_app(void) {
   result("connect again", connect_to(fd, PEER, port));
   result("and again", connect_to(fd, PEER, port));
   hear("accepted");
+  tell("ready");
   tell("done");
 }
 SCENARIO_BOTH(connect_nonblocking, .app = nonblocking_app, .peer = serve_one);
@@ -150,6 +152,7 @@ static void refused_then_again_app(void) {
   result("connect refused", connect_to(fd, PEER, closed));
   result("connect", connect_to(fd, PEER, port));
   hear("accepted");
+  tell("ready");
   say_recv("recv", fd, 0);
   say_recv("recv at the end", fd, 0);
   tell("done");
@@ -314,6 +317,7 @@ static void bound_app(void) {
   say_local("local", fd);
   result("connect", connect_to(fd, PEER, port));
   hear("accepted");
+  tell("ready");
   say_local("local after", fd);
   tell("done");
   hear("end");

@@ -140,6 +140,8 @@ int accept_one(int listener);
 // Writes and reads all of it; `NEED`s success.
 void write_all(int fd, const void *bytes, size_t count);
 void read_all(int fd, void *bytes, size_t count);
+// Writes until the connection takes no more (for a fifth of a second); returns how many bytes it took.
+long fill(int fd);
 // Sets SO_LINGER {1, 0} and closes: a reset.
 void reset(int fd);
 

@@ -51,7 +51,10 @@ void say_quiet(const char *label, int fd, int events) {
   say(label, "%s", poll(&one, 1, 100) == 0 ? "quiet" : mask_names(one.revents));
 }
 
-void tell(const char *word) { NEED(send(line_fd, word, strlen(word), MSG_NOSIGNAL) == (ssize_t)strlen(word)); }
+// Nobody need listen any more: the other side may have ended.
+void tell(const char *word) {
+  NEED(send(line_fd, word, strlen(word), MSG_NOSIGNAL) == (ssize_t)strlen(word) || errno == EPIPE || errno == ECONNRESET);
+}
 
 static void hear_into(char *word, size_t size) {
   struct pollfd one = {.fd = line_fd, .events = POLLIN};
@@ -60,6 +63,8 @@ static void hear_into(char *word, size_t size) {
   while (count < 0 && errno == EINTR);
   NEED(count == 1);
   ssize_t length = recv(line_fd, word, size - 1, 0);
+  // The other side ended with something unheard; what it told before is still to be had.
+  if (length < 0 && errno == ECONNRESET) length = recv(line_fd, word, size - 1, 0);
   NEED(length > 0); // 0: the other side has ended
   word[length] = 0;
 }
@@ -176,6 +181,18 @@ void read_all(int fd, void *bytes, size_t count) {
   }
 }
 
+long fill(int fd) {
+  static const char bytes[65536];
+  long total = 0;
+  struct pollfd writable = {.fd = fd, .events = POLLOUT};
+  do
+    for (ssize_t sent; (sent = send(fd, bytes, sizeof bytes, MSG_DONTWAIT | MSG_NOSIGNAL)) > 0;) total += sent;
+  while (errno == EAGAIN && poll(&writable, 1, 200) == 1);
+  while (send(fd, bytes, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) total++; // Linux has some room left where poll says no
+  NEED(errno == EAGAIN);
+  return total;
+}
+
 void reset(int fd) {
   struct linger linger = {.l_onoff = 1, .l_linger = 0};
   NEED(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0 && close(fd) == 0);
@@ -186,6 +203,7 @@ int connected_app(void) {
   name_port(port, "server");
   NEED(connect_to(fd, PEER, port) == 0);
   hear("accepted");
+  tell("ready");
   return fd;
 }
 
@@ -196,6 +214,7 @@ int connected_peer(void) {
   int fd = accept_one(server);
   close(server);
   tell("accepted");
+  hear("ready"); // or a reset could meet the app's connect
   return fd;
 }
 
@@ -206,6 +225,7 @@ int accepted_app(void) {
   int fd = accept_one(server);
   close(server);
   hear("connected");
+  tell("ready");
   return fd;
 }
 
@@ -214,6 +234,7 @@ int accepted_peer(void) {
   name_port(port, "server");
   NEED(connect_to(fd, APP, port) == 0);
   tell("connected");
+  hear("ready"); // or a reset could meet the app's accept
   return fd;
 }
 

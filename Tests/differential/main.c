@@ -41,9 +41,9 @@ static void become(int user) {
 
 static int run(const char *name, bool is_app) {
   // Above the numbers that a scenario may care for, and at the same one in both runs.
-  line_fd = 100;
-  NEED(dup2(atoi(getenv("DIFFERENTIAL_LINE")), line_fd) == line_fd);
-  close(atoi(getenv("DIFFERENTIAL_LINE")));
+  int given = atoi(getenv("DIFFERENTIAL_LINE"));
+  line_fd = 1000;
+  NEED(given != line_fd && dup2(given, line_fd) == line_fd && close(given) == 0);
   unsetenv("DIFFERENTIAL_LINE");
   for (const struct scenario *const *entry = __start_scenarios; entry < __stop_scenarios; entry++) {
     const struct scenario *scenario = *entry;
