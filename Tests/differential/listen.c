@@ -198,6 +198,7 @@ SCENARIO(listen_backlog, .app = backlog_app, .peer = backlog_peer);
 
 // ---- The listener's end
 
+// The second has sent something.
 static int queued_peer_connections(int *fds, int count) {
   int port = (int)hear_value();
   name_port(port, "server");
@@ -205,6 +206,7 @@ static int queued_peer_connections(int *fds, int count) {
     fds[i] = tcp(0);
     NEED(connect_to(fds[i], APP, port) == 0);
   }
+  write_all(fds[1], "x", 1);
   tell("connected");
   return port;
 }
@@ -221,7 +223,6 @@ static void close_queued_app(void) {
 
 static void close_queued_peer(void) {
   int fds[3], port = queued_peer_connections(fds, 3);
-  write_all(fds[1], "x", 1);
   hear("closed");
   for (int i = 0; i < 3; i++) {
     say_poll("poll", fds[i], POLLHUP);
