@@ -32,6 +32,14 @@ struct Connection: ~Copyable {
   var receivedEnd = false
   /// When an acknowledgement outside the window was last let through.
   var lastStrayMilliseconds: UInt64 = 0
+  /// TCP_USER_TIMEOUT; 0 for none.
+  var userTimeoutMilliseconds: UInt32 = 0
+  /// When the peer last acknowledged something, or something was first sent after silence.
+  var lastProgressMilliseconds: UInt64 = 0
+  /// An ICMP error since then: why nothing is acknowledged any more, should it come to that (RFC 1122 section 4.2.3.9).
+  var softError: Int32 = 0
+  /// SO_RCVBUF: received bytes that are not taken and the window together; nil for the stack's own choice.
+  var receiveLimitBytes: Int?
   /// The app asked for TCP_NODELAY; lwIP's own flag is always set where super-segments are built.
   var noDelay = false
   var received: Deque<UnsafeMutablePointer<pbuf>> = []

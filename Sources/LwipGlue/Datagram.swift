@@ -96,3 +96,24 @@ public protocol DatagramReceiver: AnyObject {
   func receive(_ datagram: ReceivedDatagram) -> Bool
   func fail(_ failure: DatagramFailure)
 }
+
+/// What became of datagrams, since the stack was made.
+public struct DatagramCounters: Sendable, Equatable {
+  /// Handed to the receiver, which took them.
+  public var received: UInt64 = 0
+  /// For no socket: lwIP answered with port unreachable where that is allowed, or took them itself (DHCP).
+  public var unclaimed: UInt64 = 0
+  /// Given to a link or to the interface's own sockets.
+  public var sent: UInt64 = 0
+  /// Received with a wrong checksum, or over IPv6 with none.
+  public var badChecksum: UInt64 = 0
+  /// Too short for what their headers say.
+  public var malformed: UInt64 = 0
+  /// Lost for want of memory, or because the link was full.
+  public var unsent: UInt64 = 0
+  /// ICMP errors taken to heart, and those that quote nothing that could have been sent from here.
+  public var errors: UInt64 = 0
+  public var strayErrors: UInt64 = 0
+  /// Neighbours that did not answer within three seconds while somebody waited for them.
+  public var silentNeighbours: UInt64 = 0
+}

@@ -48,6 +48,7 @@ public final class NetworkInterface: FrameSource {
   /// What each source has assigned, beside the addresses and routes given at the start.
   var assigned: [AddressSource: Assignment] = [:]
   public internal(set) var counters = InterfaceCounters()
+  var datagrams = InterfaceDatagramState()
   let stack: Stack
   let frames: FramePool
   unowned var transmitter: (any FrameTransmitter)?
@@ -123,7 +124,8 @@ public final class NetworkInterface: FrameSource {
       counters.noMemory += 1
       return
     }
-    nc_netif_set_checksum_check(netif, !frame.offload.isTrusted)
+    // What is reassembled is verified: its other fragments may have come without a word for them.
+    nc_netif_set_checksum_check(netif, !frame.offload.isTrusted || isFragment(head))
     presentTimeWait(head)
     if ethernet_input(p, netif) != ERR_OK.rawValue { pbuf_free(p) }
     hideV4()
@@ -150,6 +152,15 @@ public final class NetworkInterface: FrameSource {
     stack.timeWait.present(
       tuple, isSynOnly: flags & 0x17 == 0x02,  // SYN without FIN, RST, ACK
       sequence: UInt32(bigEndian: tcp.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+  }
+
+  private func isFragment(_ head: UnsafeRawBufferPointer) -> Bool {
+    let base = head.baseAddress.unsafelyUnwrapped
+    switch UInt16(bigEndian: base.loadUnaligned(fromByteOffset: 12, as: UInt16.self)) {
+    case 0x0800: return UInt16(bigEndian: base.loadUnaligned(fromByteOffset: 20, as: UInt16.self)) & 0x3fff != 0
+    case 0x86dd: return base.load(fromByteOffset: 20, as: UInt8.self) == IPHeader.fragment
+    default: return false
+    }
   }
 
   /// Whether the frame is for this interface; makes lwIP see the IPv4 address it is for.
@@ -191,7 +202,9 @@ public final class NetworkInterface: FrameSource {
       showV4(own)
       return true
     }
-    return target.isMulticast || target.isLimitedBroadcast || refuse()
+    guard target.isMulticast || target.isLimitedBroadcast else { return refuse() }
+    if let first = addresses.first(where: { !$0.address.isV6 }) { showV4(first) }
+    return true
   }
 
   private func refuse() -> Bool {
@@ -209,8 +222,26 @@ public final class NetworkInterface: FrameSource {
     guard nc_netif_has_loopback(netif) else { return }
     nc_netif_set_checksum_check(netif, false)  // never left this process
     nc_netif_move_to_front(netif)  // an answer from ::1 takes the first interface that has it
-    netif_poll(netif)
+    let (address, mask) = (nc_netif_ip4(netif), nc_netif_ip4_mask(netif))
+    while let p = nc_netif_take_loopback(netif) {
+      showDestination(of: p)
+      if ip_input(p, netif) != ERR_OK.rawValue { pbuf_free(p) }
+    }
+    nc_netif_put_ip4(netif, address, mask)
     stack.sweepTimeWait()
+  }
+
+  /// Makes lwIP see the IPv4 address that a looped packet is for: any of ours, and of 127.0.0.0/8.
+  private func showDestination(of p: UnsafeMutablePointer<pbuf>) {
+    guard p.pointee.len >= 20, p.pointee.payload.load(as: UInt8.self) >> 4 == 4 else { return }
+    let target = IPAddress(bytes: p.pointee.payload + 16, isV6: false)
+    if target.isLoopback {
+      showV4(InterfaceAddress(address: target, prefixBits: 32))
+    } else if let own = addresses.first(where: { $0.address == target || $0.broadcast == target })
+      ?? addresses.first(where: { !$0.address.isV6 })
+    {
+      showV4(own)
+    }
   }
 
   public func frameReleased(_ frame: Frame) {

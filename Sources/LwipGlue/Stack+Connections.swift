@@ -55,6 +55,7 @@ extension Stack {
     var connection = Connection(
       pcb: pcb, interfaceIndex: interface.index, owner: owner, local: local, remote: remote)
     connection.noDelay = noDelay
+    connection.lastProgressMilliseconds = nowMilliseconds
     guard let key = connections.insert(connection) else {
       tcp_abort(pcb)
       throw StackError(ENOBUFS)
@@ -69,6 +70,7 @@ extension Stack {
       abort(key)
       throw StackError(status == ERR_RTE.rawValue ? ENETUNREACH : ENOBUFS)
     }
+    watchNeighbour(of: key, interface, remote.address)
     return key
   }
 
@@ -123,7 +125,7 @@ extension Stack {
     tcp_err(pcb) { argument, error in Stack.current?.onError(SlabKey(argument: argument), error) }
   }
 
-  private func detach(_ pcb: UnsafeMutablePointer<tcp_pcb>) {
+  func detach(_ pcb: UnsafeMutablePointer<tcp_pcb>) {
     tcp_arg(pcb, nil)
     tcp_recv(pcb, nil)
     tcp_sent(pcb, nil)
@@ -267,12 +269,7 @@ extension Stack {
     }
     connection.pointee.receivedOffset = left
     guard let pcb = connection.pointee.pcb else { return }
-    var window = bytes
-    while window > 0 {  // the call takes 16 bits
-      let step = min(window, 0xffff)
-      tcp_recved(pcb, UInt16(step))
-      window -= step
-    }
+    nc_tcp_credit(pcb, UInt32(creditAfterConsuming(connection, pcb, bytes)))
   }
 
   // MARK: Sending
@@ -292,6 +289,9 @@ extension Stack {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return count }
     let copies = count <= Self.sendCopybreakBytes || !mayHold || Self.copiesOnWrite
     tuneSegmentSize(connection, pcb)
+    if pcb.pointee.unacked == nil, pcb.pointee.unsent == nil {
+      connection.pointee.lastProgressMilliseconds = nowMilliseconds
+    }
     var taken = 0
     while taken < count {
       let step = min(count - taken, 0xffff, Int(nc_tcp_send_space(pcb)))
@@ -390,7 +390,7 @@ extension Stack {
     dispose(key, connection)
   }
 
-  private func dispose(_ key: SlabKey, _ connection: UnsafeMutablePointer<Connection>) {
+  func dispose(_ key: SlabKey, _ connection: UnsafeMutablePointer<Connection>) {
     freeReceived(connection)
     releaseHeld(connection, before: nil)
     _ = connections.remove(key)
@@ -404,7 +404,7 @@ extension Stack {
   }
 
   /// Gives back memory of bytes before the sequence number `before`; nil: all.
-  private func releaseHeld(_ connection: UnsafeMutablePointer<Connection>, before: UInt32?) {
+  func releaseHeld(_ connection: UnsafeMutablePointer<Connection>, before: UInt32?) {
     while let first = connection.pointee.held.first {
       if let before, Int32(bitPattern: first.end &- before) > 0 { return }
       connection.pointee.held.removeFirst()
@@ -466,6 +466,8 @@ extension Stack {
 
   private func onSent(_ key: SlabKey) {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
+    connection.pointee.lastProgressMilliseconds = nowMilliseconds
+    connection.pointee.softError = 0
     releaseHeld(connection, before: nc_tcp_oldest_referenced(pcb))
     if connection.pointee.isDetached {
       guard connection.pointee.held.isEmpty else { return }
@@ -484,7 +486,8 @@ extension Stack {
       switch Int32(error) {
       case Int32(ERR_RST.rawValue): connection.pointee.isEstablished ? ECONNRESET : ECONNREFUSED
       case Int32(ERR_CLSD.rawValue): 0
-      case Int32(ERR_ABRT.rawValue): ETIMEDOUT  // retransmissions or keepalive probes ran out
+      case Int32(ERR_ABRT.rawValue):  // retransmissions or keepalive probes ran out
+        connection.pointee.softError != 0 ? connection.pointee.softError : ETIMEDOUT
       default: ECONNABORTED
       }
     releaseHeld(connection, before: nil)

@@ -19,7 +19,8 @@ extension Stack {
     connection.pointee.isEstablished = true
     guard let interface = interfaces.first(where: { $0.index == connection.pointee.interfaceIndex }) else { return }
     let headers = connection.pointee.remote.address.isV6 ? 60 : 40
-    connection.pointee.wireSegmentBytes = max(1, min(Int(pcb.pointee.mss), interface.mtu - headers))
+    connection.pointee.wireSegmentBytes = max(
+      1, min(Int(pcb.pointee.mss), interface.pathMTU(to: connection.pointee.remote.address) - headers))
     guard Self.isSourceBuild else {
       nc_tcp_set_nodelay(pcb, connection.pointee.noDelay)
       return
@@ -31,14 +32,21 @@ extension Stack {
     nc_tcp_set_nodelay(pcb, interface.offloads || connection.pointee.noDelay)
     let initial = Self.initialWindowSegments * UInt32(connection.pointee.wireSegmentBytes)
     pcb.pointee.cwnd = max(pcb.pointee.cwnd, initial)
-    nc_tcp_set_receive_window(pcb, min(Self.receiveWindowBytes, nc_tcp_window_limit(pcb)))
+    // The SYN has announced 64 KiB: less would take back what the peer may use.
+    let wanted = max(65_535, UInt32(connection.pointee.receiveLimitBytes ?? Int(Self.receiveWindowBytes)))
+    nc_tcp_set_receive_window(pcb, min(wanted, nc_tcp_window_limit(pcb)))
   }
 
   /// Lets lwIP build segments of as many wire segments as a quarter of the window allows: a lost one then costs a
   /// quarter at most, and the acknowledgement clock keeps ticking. Shrinks again when loss shrinks the window.
   func tuneSegmentSize(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
-    guard connection.pointee.superSegments else { return }
     let wire = connection.pointee.wireSegmentBytes
+    guard connection.pointee.superSegments else {
+      if Int(pcb.pointee.mss) > wire, connection.pointee.isEstablished {  // the path's MTU went down
+        pcb.pointee.mss = UInt16(max(wire, Int(nc_tcp_last_unsent_length(pcb))))
+      }
+      return
+    }
     let window = Int(min(pcb.pointee.cwnd, pcb.pointee.snd_wnd_max))
     let count = max(1, min(Self.superSegmentLimit, window / 4) / wire)
     let size = count * wire

@@ -58,6 +58,12 @@ public final class Stack {
   private(set) var nowMilliseconds: UInt64 = 0
   var timeWait = TimeWaitTable()
   var portCounter = UInt32.random(in: 0...65_535)
+  var datagrams = DatagramState()
+  /// Who takes datagrams and the errors about them; without, each is answered with port unreachable.
+  public weak var datagramReceiver: (any DatagramReceiver)?
+  public internal(set) var datagramCounters = DatagramCounters()
+  /// Connections with a TCP_USER_TIMEOUT.
+  var timedConnections: Set<SlabKey> = []
   /// Received bytes, of all connections, that wait for their owners.
   public internal(set) var receivedTotal = 0
   /// Segments dropped because `receivedTotal` had reached its budget; the peers send them again.
@@ -86,11 +92,13 @@ public final class Stack {
     self.sendMemory = sendMemory
     Self.current = self
     precondition(Self.lwipIsStarted)
+    beginDatagrams()
   }
 
   /// Ends this stack, so that another can be made (lwIP itself is initialised once per process).
   public func close() {
     timeWait.removeAll()
+    endDatagrams()
     for interface in interfaces { netif_remove(interface.netif) }
     interfaces = []
     if Self.current === self { Self.current = nil }
@@ -144,18 +152,21 @@ public final class Stack {
   /// How long until `runTimers` has work: milliseconds; nil for never.
   public var nextTimerMilliseconds: UInt32? {
     let lwip = sys_timeouts_sleeptime()
-    guard let deadline = timeWait.nextDeadlineMilliseconds else { return lwip == .max ? nil : lwip }
+    let deadlines = [timeWait.nextDeadlineMilliseconds, datagrams.neighbours.nextDeadlineMilliseconds]
+    guard let deadline = deadlines.compactMap(\.self).min() else { return lwip == .max ? nil : lwip }
     return min(lwip, UInt32(clamping: deadline > nowMilliseconds ? deadline - nowMilliseconds : 0))
   }
 
   /// Runs lwIP's timers that are due.
   public func runTimers() {
     timeWait.expire(nowMilliseconds: nowMilliseconds)
+    tellOfSilentNeighbours()
     guard sys_timeouts_sleeptime() == 0 else { return }
     boundRetransmissionTimers()
     sys_check_timeouts()
     sweepTimeWait()
     resumeStalledSenders()
+    endOverdueConnections()
   }
 
   /// Delivers what interfaces sent to their own addresses.

@@ -37,7 +37,8 @@
 #define IP_REASSEMBLY 1
 #define IP_FRAG 1
 #define MEMP_NUM_REASSDATA 64
-#define IP_REASS_MAX_PBUFS 1024
+#define IP_REASS_MAX_PBUFS 4096 /* about ninety datagrams of 64 KiB in fragments of an Ethernet frame */
+#define IP_DEFAULT_TTL 64 /* Linux's */
 #define IPV6_FRAG_COPYHEADER 1 /* the reassembly helper holds a pointer: required where pointers are 64 bit */
 
 /* Neighbours: table sizes bound how many peers on one wire can be resolved at once. */

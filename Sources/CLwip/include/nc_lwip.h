@@ -30,6 +30,7 @@
 #include "lwip/udp.h"
 #include "netif/ethernet.h"
 
+#include "nc_datagram.h"
 #ifdef NC_LWIP_SOURCE
 #include "nc_hooks.h"
 #endif
@@ -289,6 +290,11 @@ static inline u32_t nc_tcp_window_limit(const struct tcp_pcb *pcb) { return TCP_
 static inline void nc_tcp_set_receive_window(struct tcp_pcb *pcb, u32_t bytes) {
   pcb->rcv_wnd = pcb->rcv_ann_wnd = (tcpwnd_size_t)bytes;
   pcb->rcv_ann_right_edge = pcb->rcv_nxt + bytes;
+}
+/// Opens the receive window by `bytes`; tcp_recved() takes 16 bits.
+static inline void nc_tcp_credit(struct tcp_pcb *pcb, u32_t bytes) {
+  for (; bytes > 0xffff; bytes -= 0xffff) tcp_recved(pcb, 0xffff);
+  if (bytes > 0) tcp_recved(pcb, (u16_t)bytes);
 }
 /// Makes lwIP take the receive window for fully open, as tcp_close() wants it.
 static inline void nc_tcp_forgive_unread(struct tcp_pcb *pcb) { pcb->rcv_wnd = TCP_WND_MAX(pcb); }
