@@ -16,22 +16,49 @@ static inline bool is_foreign(int fd) {
   return !nc_active() || __builtin_expect(nc_hint(fd) == NC_HINT_FOREIGN, 1);
 }
 
-// Whether `fd`, which no hint excludes, is ours and not an established stream with nothing special asked of it.
-static bool is_ours(int fd, bool is_plain, struct nc_name *name) {
+enum way {
+  WAY_FOREIGN, /* none of ours */
+  WAY_STREAM,  /* an established stream, or (a stale hint) a foreign fd: the kernel's own call, and its errors looked at */
+  WAY_HERE,    /* ours, with something to do */
+};
+
+// Where a call on `fd` goes; `name` is filled in for WAY_HERE.
+static enum way find_way(int fd, bool is_plain, struct nc_name *name) {
+  if (is_foreign(fd)) return WAY_FOREIGN;
   uint8_t seen = nc_hint_byte(fd);
-  if (is_plain && (seen & 3) == NC_HINT_STREAM) return false;
-  if (!nc_identify(fd, name)) return false;
-  if (name->type != SOCK_STREAM || name->state != NC_STATE_CONNECTED) return true;
+  if (is_plain && (seen & 3) == NC_HINT_STREAM) return WAY_STREAM;
+  if (!nc_identify(fd, name)) return WAY_FOREIGN;
+  if (name->type != SOCK_STREAM || name->state != NC_STATE_CONNECTED) return WAY_HERE;
   nc_hint_settle(fd, seen);
-  return !is_plain;
+  return is_plain ? WAY_STREAM : WAY_HERE;
 }
 
-static inline bool sends_here(int fd, int flags, struct nc_name *name) {
-  return !is_foreign(fd) && is_ours(fd, (flags & ~PLAIN_SEND) == 0, name);
+static inline bool is_plain_send(int flags) { return (flags & ~PLAIN_SEND) == 0; }
+static inline bool is_plain_receive(int flags) { return (flags & ~PLAIN_RECEIVE) == 0; }
+
+// A stream's send went out with MSG_NOSIGNAL. Returns true where `*result` is the call's; false where the fd is none of
+// ours and the call must be made again as it was.
+static bool is_sent(int fd, int flags, ssize_t *result) {
+  if (__builtin_expect(*result >= 0, 1)) return true;
+  int error = errno;
+  if (error == ENOTSOCK) return false;
+  if (error != EPIPE && error != ECONNRESET) return true;
+  struct nc_name name;
+  if (!nc_identify(fd, &name)) {
+    errno = error;
+    return error != EPIPE;
+  }
+  *result = finish(nc_stream_broken(fd, &name, flags, error));
+  return true;
 }
 
-static inline bool receives_here(int fd, int flags, struct nc_name *name) {
-  return !is_foreign(fd) && is_ours(fd, (flags & ~PLAIN_RECEIVE) == 0, name);
+// Likewise a receipt: of the errors of a connection, the kernel knows ECONNRESET only.
+static ssize_t finish_received(int fd, ssize_t result) {
+  struct nc_name name;
+  if (result >= 0 || errno != ECONNRESET) return result;
+  if (nc_identify(fd, &name)) errno = nc_error_as_tcp(fd, &name, ECONNRESET);
+  else errno = ECONNRESET;
+  return result;
 }
 
 static ssize_t send_message(int fd, struct nc_name *name, const struct msghdr *message, int flags) {
@@ -59,30 +86,44 @@ static ssize_t send_bytes(int fd, struct nc_name *name, const void *data, size_t
 
 NC_EXPORT ssize_t write(int fd, const void *data, size_t bytes) {
   struct nc_name name;
-  if (!sends_here(fd, 0, &name)) return nc_native()->write(fd, data, bytes);
-  return send_bytes(fd, &name, data, bytes, 0, NULL, 0);
+  enum way way = find_way(fd, true, &name);
+  if (way == WAY_HERE) return send_bytes(fd, &name, data, bytes, 0, NULL, 0);
+  if (way == WAY_STREAM) {
+    ssize_t sent = nc_native()->send(fd, data, bytes, MSG_NOSIGNAL);
+    if (is_sent(fd, 0, &sent)) return sent;
+  }
+  return nc_native()->write(fd, data, bytes);
 }
 
 NC_EXPORT ssize_t writev(int fd, const struct iovec *parts, int count) {
   struct nc_name name;
-  if (count < 0 || !sends_here(fd, 0, &name)) return nc_native()->writev(fd, parts, count);
-  struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
-  return finish(send_message(fd, &name, &message, 0));
+  enum way way = count < 0 || count > UIO_MAXIOV ? WAY_FOREIGN : find_way(fd, true, &name);
+  if (way != WAY_FOREIGN) {
+    struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+    if (way == WAY_HERE) return finish(send_message(fd, &name, &message, 0));
+    ssize_t sent = nc_native()->sendmsg(fd, &message, MSG_NOSIGNAL);
+    if (is_sent(fd, 0, &sent)) return sent;
+  }
+  return nc_native()->writev(fd, parts, count);
 }
 
 NC_EXPORT ssize_t send(int fd, const void *data, size_t bytes, int flags) {
   struct nc_name name;
-  if (!sends_here(fd, flags, &name)) return nc_native()->send(fd, data, bytes, flags);
-  return send_bytes(fd, &name, data, bytes, flags, NULL, 0);
+  enum way way = find_way(fd, is_plain_send(flags), &name);
+  if (way == WAY_HERE) return send_bytes(fd, &name, data, bytes, flags, NULL, 0);
+  if (way == WAY_STREAM) {
+    ssize_t sent = nc_native()->send(fd, data, bytes, flags | MSG_NOSIGNAL);
+    if (is_sent(fd, flags, &sent)) return sent;
+  }
+  return nc_native()->send(fd, data, bytes, flags);
 }
 
 ssize_t nc_export_sendto(int fd, const void *data, size_t bytes, int flags, const struct sockaddr *address,
                          socklen_t length) {
+  if (address == NULL) return send(fd, data, bytes, flags);
   struct nc_name name;
   // A stream takes no address, so with one the call is never plain.
-  bool is_plain = address == NULL && (flags & ~PLAIN_SEND) == 0;
-  if (is_foreign(fd) || !is_ours(fd, is_plain, &name))
-    return nc_native()->sendto(fd, data, bytes, flags, address, length);
+  if (find_way(fd, false, &name) != WAY_HERE) return nc_native()->sendto(fd, data, bytes, flags, address, length);
   return send_bytes(fd, &name, data, bytes, flags, address, length);
 }
 
@@ -94,9 +135,14 @@ NC_EXPORT ssize_t sendto(int fd, const void *data, size_t bytes, int flags, __CO
 NC_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
   struct nc_name name;
   if (message == NULL || is_foreign(fd)) return nc_native()->sendmsg(fd, message, flags);
-  bool is_plain = message->msg_name == NULL && message->msg_controllen == 0 && (flags & ~PLAIN_SEND) == 0;
-  if (!is_ours(fd, is_plain, &name)) return nc_native()->sendmsg(fd, message, flags);
-  return finish(send_message(fd, &name, message, flags));
+  enum way way =
+    find_way(fd, message->msg_name == NULL && message->msg_controllen == 0 && is_plain_send(flags), &name);
+  if (way == WAY_HERE) return finish(send_message(fd, &name, message, flags));
+  if (way == WAY_STREAM) {
+    ssize_t sent = nc_native()->sendmsg(fd, message, flags | MSG_NOSIGNAL);
+    if (is_sent(fd, flags, &sent)) return sent;
+  }
+  return nc_native()->sendmsg(fd, message, flags);
 }
 
 NC_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
@@ -131,29 +177,39 @@ static ssize_t receive_bytes(int fd, const struct nc_name *name, void *data, siz
 
 NC_EXPORT ssize_t read(int fd, void *data, size_t bytes) {
   struct nc_name name;
-  if (!receives_here(fd, 0, &name)) return nc_native()->read(fd, data, bytes);
-  if (bytes == 0 && name.type != SOCK_STREAM) return 0; // sock_read_iter: takes no datagram
+  switch (find_way(fd, true, &name)) {
+  case WAY_FOREIGN: return nc_native()->read(fd, data, bytes);
+  case WAY_STREAM: return finish_received(fd, nc_native()->read(fd, data, bytes));
+  default: break;
+  }
+  if (bytes == 0) return 0; // whatever the socket's state, and taking no datagram (sock_read_iter)
   return receive_bytes(fd, &name, data, bytes, 0, NULL, NULL);
 }
 
 NC_EXPORT ssize_t readv(int fd, const struct iovec *parts, int count) {
   struct nc_name name;
-  if (count < 0 || !receives_here(fd, 0, &name)) return nc_native()->readv(fd, parts, count);
+  switch (count < 0 || count > UIO_MAXIOV ? WAY_FOREIGN : find_way(fd, true, &name)) {
+  case WAY_FOREIGN: return nc_native()->readv(fd, parts, count);
+  case WAY_STREAM: return finish_received(fd, nc_native()->readv(fd, parts, count));
+  default: break;
+  }
   struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
   return finish(receive_message(fd, &name, &message, 0));
 }
 
 NC_EXPORT ssize_t recv(int fd, void *data, size_t bytes, int flags) {
   struct nc_name name;
-  if (!receives_here(fd, flags, &name)) return nc_native()->recv(fd, data, bytes, flags);
-  return receive_bytes(fd, &name, data, bytes, flags, NULL, NULL);
+  switch (find_way(fd, is_plain_receive(flags), &name)) {
+  case WAY_FOREIGN: return nc_native()->recv(fd, data, bytes, flags);
+  case WAY_STREAM: return finish_received(fd, nc_native()->recv(fd, data, bytes, flags));
+  default: return receive_bytes(fd, &name, data, bytes, flags, NULL, NULL);
+  }
 }
 
 ssize_t nc_export_recvfrom(int fd, void *data, size_t bytes, int flags, struct sockaddr *address, socklen_t *length) {
+  if (address == NULL) return recv(fd, data, bytes, flags);
   struct nc_name name;
-  bool is_plain = address == NULL && (flags & ~PLAIN_RECEIVE) == 0;
-  if (is_foreign(fd) || !is_ours(fd, is_plain, &name))
-    return nc_native()->recvfrom(fd, data, bytes, flags, address, length);
+  if (find_way(fd, false, &name) != WAY_HERE) return nc_native()->recvfrom(fd, data, bytes, flags, address, length);
   return receive_bytes(fd, &name, data, bytes, flags, address, length);
 }
 
@@ -178,13 +234,13 @@ static void mark_passed(const struct msghdr *message) {
 
 NC_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
   struct nc_name name;
-  if (message != NULL && !is_foreign(fd)) {
-    bool is_plain = message->msg_name == NULL && message->msg_controllen == 0 && (flags & ~PLAIN_RECEIVE) == 0;
-    if (is_ours(fd, is_plain, &name)) return finish(receive_message(fd, &name, message, flags));
-  }
+  enum way way = WAY_FOREIGN;
+  if (message != NULL && !is_foreign(fd))
+    way = find_way(fd, message->msg_name == NULL && message->msg_controllen == 0 && is_plain_receive(flags), &name);
+  if (way == WAY_HERE) return finish(receive_message(fd, &name, message, flags));
   ssize_t received = nc_native()->recvmsg(fd, message, flags);
   if (received >= 0) mark_passed(message);
-  return received;
+  return way == WAY_STREAM ? finish_received(fd, received) : received;
 }
 
 static bool has_passed(const struct timespec *end) {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -61,6 +62,16 @@ void nc_mark(int fd, int marks) { set_marks(fd, nc_marks(fd) | marks); }
 
 void nc_unmark(int fd, int marks) { set_marks(fd, nc_marks(fd) & ~marks); }
 
+int nc_error_as_tcp(int fd, const struct nc_name *name, int error) {
+  // The kernel only knows that the daemon's end closed with data unread. Closed without any name: the daemon died.
+  if (name->state == NC_STATE_FAILED && name->error != 0) return name->error;
+  if (name->state == NC_STATE_DATAGRAM) return ENETDOWN; // with its end closed: the daemon died
+  int marks = nc_marks(fd);
+  if (name->state == NC_STATE_NEW) return (marks & NC_MARK_SHUT) != 0 ? ECONNABORTED : ENETDOWN;
+  int told = marks >> NC_MARK_ERROR_SHIFT & NC_MARK_ERROR_MASK;
+  return told != 0 ? told : error;
+}
+
 int nc_take_error(int fd, const struct nc_name *name) {
   if (name->state == NC_STATE_DATAGRAM) {
     int pending = nc_datagram_pending_error(fd);
@@ -69,11 +80,7 @@ int nc_take_error(int fd, const struct nc_name *name) {
   int error = 0;
   socklen_t length = sizeof error;
   if (nc_raw_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0 || error == 0) return 0;
-  // The kernel only knows that the daemon's end closed with data unread. Closed without any name: the daemon died.
-  if (name->state == NC_STATE_FAILED && name->error != 0) return name->error;
-  if (name->state == NC_STATE_DATAGRAM) return ENETDOWN; // with its end closed: the daemon died
-  if (name->state == NC_STATE_NEW) return (nc_marks(fd) & NC_MARK_SHUT) != 0 ? ECONNABORTED : ENETDOWN;
-  return error;
+  return nc_error_as_tcp(fd, name, error);
 }
 
 int nc_tcp_state(int fd) {
@@ -81,4 +88,17 @@ int nc_tcp_state(int fd) {
   struct nc_reply reply;
   if (nc_rpc(&request, fd, &reply, NULL, false) != 0 || reply.argument[0] < 1) return 0;
   return reply.data[0]; // tcpi_state, the first byte of struct tcp_info
+}
+
+bool nc_is_over(int fd) {
+  struct pollfd state = {.fd = fd};
+  struct timespec now = {0};
+  if (nc_raw(SYS_ppoll, (long)&state, 1, (long)&now, 0, 0, 0) != 1 || (state.revents & POLLHUP) == 0) return false;
+  // Shut down both ways by the app alone looks the same here; the daemon knows.
+  switch (nc_tcp_state(fd)) {
+  case 0:
+  case TCP_CLOSE:
+  case TCP_TIME_WAIT: return true;
+  default: return false;
+  }
 }

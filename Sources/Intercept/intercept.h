@@ -160,11 +160,17 @@ int nc_marks(int fd);
 void nc_mark(int fd, int marks);
 void nc_unmark(int fd, int marks);
 
+/// What TCP would say where the pair says `error` (ECONNRESET, which stands for all that ends a connection).
+int nc_error_as_tcp(int fd, const struct nc_name *name, int error);
+
 /// Takes the pending error of the socket (SO_ERROR: it clears itself) as TCP would name it; 0 for none.
 int nc_take_error(int fd, const struct nc_name *name);
 
 /// The daemon's TCP state of the socket (TCP_CLOSE, TCP_SYN_SENT, … of netinet/tcp.h), 0 if it does not tell.
 int nc_tcp_state(int fd);
+
+/// Whether a connection has ended both ways, by reset or in order: Linux calls such a socket not connected.
+bool nc_is_over(int fd);
 
 // hints.c
 
@@ -280,6 +286,8 @@ bool nc_interface_ioctl(unsigned long request, void *argument, int *result);
 /// The data calls, all as messages; `name` is what nc_identify told. A stream's `message` is not const: MSG_FASTOPEN
 /// connects, which may change `name`.
 ssize_t nc_stream_send(int fd, struct nc_name *name, const struct msghdr *message, int flags);
+/// A send said `error` (EPIPE, or ECONNRESET), without a signal: TCP's error instead, or SIGPIPE unless MSG_NOSIGNAL.
+ssize_t nc_stream_broken(int fd, const struct nc_name *name, int flags, int error);
 ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
 ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr *message, int flags);
 ssize_t nc_datagram_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);

@@ -20,7 +20,7 @@ int nc_getsockname(int fd, const struct nc_name *name, struct sockaddr *address,
 
 int nc_getpeername(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length) {
   if (name->state == NC_STATE_DATAGRAM) return nc_datagram_peername(fd, name, address, length);
-  if (name->state != NC_STATE_CONNECTED) return -ENOTCONN;
+  if (name->state != NC_STATE_CONNECTED || nc_is_over(fd)) return -ENOTCONN;
   int error = nc_address_check_room(address, length);
   if (error != 0) return error;
   nc_address_write(name->family, &name->remote, address, length);

@@ -8,7 +8,7 @@ int nc_shutdown(int fd, const struct nc_name *name, int how) {
   if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return -EINVAL;
   if (name->state == NC_STATE_DATAGRAM) return nc_datagram_shutdown(fd, how);
   switch (name->state) {
-  case NC_STATE_CONNECTED: return nc_raw_shutdown(fd, how);
+  case NC_STATE_CONNECTED: return nc_is_over(fd) ? -ENOTCONN : nc_raw_shutdown(fd, how);
   case NC_STATE_LISTENING:
     if (how == SHUT_WR) return 0;
     break;

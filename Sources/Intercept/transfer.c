@@ -11,16 +11,19 @@
 
 static ssize_t result_of(ssize_t result) { return result < 0 ? -errno : result; }
 
-// Not connected and not connecting: Linux refuses at once where the pair would wait for ever.
+// Not connected and not connecting: Linux refuses at once where the pair would wait for ever. After a failed connect
+// that is so once connect() itself has told of the failure (Linux then disconnects, __inet_stream_connect); told of by
+// SO_ERROR or by a read, the socket stays at its end.
 static bool is_idle(int fd, const struct nc_name *name) {
   switch (name->state) {
   case NC_STATE_LISTENING: return true;
   case NC_STATE_NEW: return nc_tcp_state(fd) == TCP_CLOSE;
+  case NC_STATE_FAILED: return (nc_marks(fd) & NC_MARK_COLLECTED) != 0;
   default: return false;
   }
 }
 
-static ssize_t broken_pipe(int flags) {
+static int broken_pipe(int flags) {
   if ((flags & MSG_NOSIGNAL) == 0) {
     long pid = nc_raw(SYS_getpid, 0, 0, 0, 0, 0, 0), thread = nc_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
     (void)nc_raw(SYS_tgkill, pid, thread, SIGPIPE, 0, 0, 0);
@@ -28,11 +31,18 @@ static ssize_t broken_pipe(int flags) {
   return -EPIPE;
 }
 
+// TCP tells of a pending error before it speaks of a broken pipe (sk_stream_error); a unix socket does not.
+ssize_t nc_stream_broken(int fd, const struct nc_name *name, int flags, int error) {
+  if (error == ECONNRESET) error = nc_error_as_tcp(fd, name, error);
+  else error = nc_take_error(fd, name);
+  return error == 0 || error == EPIPE ? broken_pipe(flags) : -error;
+}
+
 // MSG_FASTOPEN connects first. A socket that does not wait gets EINPROGRESS with nothing queued, as Linux says while it
 // has no cookie of the peer (RFC 7413).
 static int prepare_send(int fd, struct nc_name *name, int flags, const struct sockaddr *address, socklen_t length) {
   if ((flags & MSG_FASTOPEN) == 0 || address == NULL || name->state == NC_STATE_CONNECTED)
-    return is_idle(fd, name) ? (int)broken_pipe(flags) : 0;
+    return is_idle(fd, name) ? broken_pipe(flags) : 0;
   return nc_connect(fd, name, address, length);
 }
 
@@ -55,15 +65,47 @@ ssize_t nc_stream_send(int fd, struct nc_name *name, const struct msghdr *messag
   error = prepare_send(fd, name, flags, message->msg_name, message->msg_namelen);
   if (error != 0) return error;
   struct msghdr plain = {.msg_iov = message->msg_iov, .msg_iovlen = message->msg_iovlen};
-  return result_of(nc_native()->sendmsg(fd, &plain, flags & ~MSG_FASTOPEN));
+  ssize_t sent = result_of(nc_native()->sendmsg(fd, &plain, (flags & ~MSG_FASTOPEN) | MSG_NOSIGNAL));
+  if (sent != -EPIPE && sent != -ECONNRESET) return sent;
+  // The state may have changed while the call waited: a connect that was under way has failed.
+  if (!nc_identify(fd, name)) return -EBADF;
+  return nc_stream_broken(fd, name, flags, (int)-sent);
+}
+
+// tcp(7): MSG_TRUNC discards the bytes. They go to a page that nobody reads, as often as it takes; 4 MiB at once.
+static ssize_t discard(int fd, const struct msghdr *message, int flags) {
+  enum { PAGE = 4096 };
+  char page[PAGE];
+  struct iovec parts[UIO_MAXIOV];
+  size_t wanted = 0, count = 0;
+  for (size_t index = 0; index < message->msg_iovlen; index++) wanted += message->msg_iov[index].iov_len;
+  for (; wanted > 0 && count < UIO_MAXIOV; count++) {
+    size_t bytes = wanted < PAGE ? wanted : PAGE;
+    parts[count] = (struct iovec){.iov_base = page, .iov_len = bytes};
+    wanted -= bytes;
+  }
+  struct msghdr plain = {.msg_iov = parts, .msg_iovlen = count};
+  return result_of(nc_native()->recvmsg(fd, &plain, flags & ~MSG_TRUNC));
 }
 
 ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags) {
+  if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN; // nothing is ever queued there
   if (is_idle(fd, name)) return -ENOTCONN;
   struct msghdr plain = *message;
   plain.msg_name = NULL;
   plain.msg_namelen = 0;
-  ssize_t received = result_of(nc_native()->recvmsg(fd, &plain, flags));
+  ssize_t received;
+  if ((flags & MSG_TRUNC) != 0) {
+    received = discard(fd, message, flags);
+    plain.msg_controllen = 0;
+    plain.msg_flags = 0;
+  } else {
+    received = result_of(nc_native()->recvmsg(fd, &plain, flags));
+  }
+  if (received == -ECONNRESET) {
+    struct nc_name now;
+    return nc_identify(fd, &now) ? -nc_error_as_tcp(fd, &now, ECONNRESET) : -EBADF;
+  }
   if (received < 0) return received;
   message->msg_namelen = 0;
   message->msg_controllen = plain.msg_controllen;

@@ -153,6 +153,10 @@ enum nc_state {
                              `local` and `remote` as the connecting side sees them; the accepted side swaps them */
 };
 
+/// Where the daemon leaves the errno that ended a connection, if it is not ECONNRESET: bits of the complement of the app
+/// end's SO_INCOMING_CPU; the library keeps its own marks in the lower ones.
+enum { NC_MARK_ERROR_SHIFT = 16, NC_MARK_ERROR_MASK = 0xff };
+
 #define NC_NAME_MAGIC "\0netcond" /* 8 bytes; the first NUL makes the name abstract (unix(7)) */
 #define NC_NAME_MAGIC_BYTES 8
 
