@@ -1,7 +1,9 @@
 #include "nc_socket.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -69,6 +71,19 @@ int nc_borrow_descriptor(int pid, int number) {
   const int code = errno;
   close(process);
   return fd >= 0 ? fd : -code;
+}
+
+void nc_add_marks(int fd, int bits) {
+  int word = -1;
+  socklen_t size = sizeof word;
+  if (getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &word, &size) != 0) return;
+  word = ~(~word | bits);
+  setsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &word, sizeof word);
+}
+
+int nc_unread_memory(int fd) {
+  int bytes = 0;
+  return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 unsigned long nc_socket_inode(int fd) {

@@ -36,6 +36,8 @@ bool nc_identify(int fd, struct nc_name *name) {
     struct nc_address local = name->local;
     name->local = name->remote;
     name->remote = local;
+    name->family = (uint8_t)name->error;
+    name->error = 0;
     name->state = NC_STATE_CONNECTED;
     return true;
   }

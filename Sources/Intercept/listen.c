@@ -71,7 +71,12 @@ static int take_record(int fd, struct nc_accept_record *record, bool close_on_ex
     memcpy(&accepted, CMSG_DATA(header), sizeof accepted);
   // Another thread took the reserved number in between: the connection is lost, and EMFILE says why.
   if (accepted < 0) return (message.msg_flags & MSG_CTRUNC) != 0 ? -EMFILE : -EPROTO;
-  if (bytes == sizeof *record && record->magic == NC_RPC_MAGIC && record->version == NC_RPC_VERSION) return accepted;
+  if (bytes == sizeof *record && record->magic == NC_RPC_MAGIC && record->version == NC_RPC_VERSION) {
+    char mark[8];
+    size_t marks = record->unaccepted < sizeof mark ? record->unaccepted : sizeof mark;
+    if (marks > 0) (void)nc_raw(SYS_recvfrom, accepted, (long)mark, (long)marks, MSG_DONTWAIT, 0, 0);
+    return accepted;
+  }
   nc_raw_close(accepted);
   return -EPROTO;
 }

@@ -63,7 +63,7 @@ struct Connection: ~Copyable {
 struct Listener: ~Copyable {
   var pcb: UnsafeMutablePointer<tcp_pcb>?
   let interfaceIndex: UInt8
-  let owner: UInt64
+  var owner: UInt64
   var accepted: Deque<SlabKey> = []
 }
 

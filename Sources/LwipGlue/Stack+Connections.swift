@@ -105,6 +105,12 @@ extension Stack {
     return key
   }
 
+  /// Connections of a listener whose owner has not taken their events yet.
+  public func untaken(_ key: SlabKey) -> Int { listeners.pointer(key)?.pointee.accepted.count ?? 0 }
+
+  /// Gives a listener to another owner.
+  public func setOwner(_ owner: UInt64, ofListener key: SlabKey) { listeners.pointer(key)?.pointee.owner = owner }
+
   /// Stops listening; connections that were not taken are reset, as Linux does.
   public func closeListener(_ key: SlabKey) {
     guard let listener = listeners.remove(key) else { return }

@@ -101,7 +101,7 @@ extension Stack {
   /// buffer. One connection is bounded by its window.
   static let receivedTotalLimit = 512 * 1024 * 1024
 
-  /// Called for each segment that found its PCB; false drops it. A SYN beyond a listener's backlog is dropped, as Linux
+  /// Called for each segment that found its PCB; false drops it. What exceeds a listener's backlog is dropped, as Linux
   /// does: the peer tries again.
   func onSegment(
     _ pcb: UnsafeMutablePointer<tcp_pcb>, _ header: UnsafeMutablePointer<tcp_hdr>, payloadBytes: Int
@@ -115,8 +115,16 @@ extension Stack {
       nc_tcp_admit_duplicate(pcb, header)
       return allowsBareAcknowledgement(pcb, sequence: nc_tcp_header_sequence(header))
     }
-    guard pcb.pointee.state == LISTEN, flags & 0x02 != 0 else { return true }
-    guard let listener = listeners.pointer(SlabKey(argument: pcb.pointee.callback_arg)) else { return true }
+    // The SYN, and the ACK that would make the connection whole: by then the queue may be full (tcp_v4_syn_recv_sock).
+    let argument: UnsafeMutableRawPointer?
+    if pcb.pointee.state == LISTEN, flags & 0x02 != 0 {
+      argument = pcb.pointee.callback_arg
+    } else if pcb.pointee.state == SYN_RCVD, flags & 0x17 == 0x10 {
+      argument = nc_tcp_listener_argument(pcb)
+    } else {
+      return true
+    }
+    guard let listener = listeners.pointer(SlabKey(argument: argument)) else { return true }
     return admits(listener.pointee.owner)
   }
 

@@ -13,7 +13,7 @@ extension Daemon {
   // MARK: Connect
 
   /// Begins a connect; the outcome shows on the pair.
-  /// - Parameter appEnd: the app's end, lent until the outcome is known; owned by this call.
+  /// - Parameter appEnd: the app's end, lent until the outcome is known or has taken too long; owned by this call.
   /// - Returns: EINPROGRESS, or the errno that says why not.
   func connect(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to remote: Endpoint, appEnd: Int32) -> Int32 {
     guard remote.port != 0 || socket.pointee.state != .new else {
@@ -34,6 +34,11 @@ extension Daemon {
     let local = socket.pointee.local ?? Endpoint(address: anyAddress, port: 0)
     var target = remote
     if target.address.isAny { target.address = target.address.isV6 ? .loopbackV6 : .loopbackV4 }  // as Linux does
+    if network.interface.addresses.contains(where: { $0.broadcast == target.address }) {
+      close(appEnd)
+      return ENETUNREACH
+    }
+    if connectDirectly(key, socket, to: target, appEnd: appEnd) { return EINPROGRESS }
     do {
       let connection = try stack.connect(
         network.interface, from: local, to: target, owner: key.bits, noDelay: socket.pointee.options.noDelay)
@@ -45,7 +50,26 @@ extension Daemon {
     socket.pointee.state = .connecting
     socket.pointee.borrowedEnd = appEnd
     socket.pointee.remote = remote
+    socket.pointee.local = socket.pointee.connection.flatMap { stack.endpoints(of: $0)?.local }
+    pendingConnects.append((key, now + Self.borrowNanoseconds))
     return EINPROGRESS
+  }
+
+  /// How long an app's end stays with the daemon while its connect is pending. As long as it does, the daemon cannot see
+  /// that the app has closed it, and would go on with the attempt.
+  private static let borrowNanoseconds: UInt64 = 200_000_000
+
+  /// Gives back the ends of connects that take their time. Should they succeed, the end is looked for again.
+  func returnBorrowedEnds() {
+    while let first = pendingConnects.first {
+      let socket = sockets.pointer(first.socket)
+      let isPending = socket?.pointee.state == .connecting
+      if isPending, first.deadline > now { return }
+      pendingConnects.removeFirst()
+      guard isPending, let socket, socket.pointee.borrowedEnd >= 0 else { continue }
+      close(socket.pointee.borrowedEnd)
+      socket.pointee.borrowedEnd = -1
+    }
   }
 
   /// The handshake is done: the app's end turns writable.
@@ -59,9 +83,13 @@ extension Daemon {
     socket.pointee.remote = ends.remote
     applyOptions(socket)
     Pair.bindName(socket.pointee.fd, name(of: socket, NC_STATE_CONNECTED))
+    if socket.pointee.borrowedEnd < 0 {
+      let appEnd = appEnds.borrow(inode: socket.pointee.appInode, process: socket.pointee.appProcess)
+      socket.pointee.borrowedEnd = appEnd ?? -1  // not found: its small send buffer will do
+    }
     Pair.setSendBuffer(socket.pointee.borrowedEnd, Pair.connectedSendBufferBytes)
     Pair.drain(daemon: socket.pointee.fd, bytes: socket.pointee.fillerBytes)
-    close(socket.pointee.borrowedEnd)
+    if socket.pointee.borrowedEnd >= 0 { close(socket.pointee.borrowedEnd) }
     socket.pointee.borrowedEnd = -1
     cancelHangUp(key, socket)  // from here a receive tells
     armReceive(key, socket)
@@ -70,6 +98,13 @@ extension Daemon {
   func connectFailed(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ error: Int32) {
     if let connection = socket.pointee.connection { stack.abort(connection) }
     socket.pointee.connection = nil
+    let bound = socket.pointee.boundPort == nil ? nil : socket.pointee.local
+    retained.keep(RetainedSockets.Entry(options: socket.pointee.options, bound: bound), for: socket.pointee.cookie)
+    // Linux keeps the port that was spoken from, and of the address only what bind() chose (tcp_disconnect).
+    if let local = socket.pointee.local {
+      let any: IPAddress = local.address.isV6 ? .anyV6 : .anyV4
+      socket.pointee.local = Endpoint(address: socket.pointee.boundAddress ?? any, port: local.port)
+    }
     var name = name(of: socket, NC_STATE_FAILED)
     name.error = UInt16(error == 0 ? ECONNREFUSED : error)
     Pair.bindName(socket.pointee.fd, name)
@@ -122,11 +157,14 @@ extension Daemon {
     guard let port = socket.pointee.boundPort, let local = socket.pointee.local,
       network.ports.listen(key, port: port)
     else { return EADDRINUSE }
-    do {
-      socket.pointee.listener = try stack.listen(
-        network.interface, on: local, v6Only: socket.pointee.options.isV6Only, owner: key.bits)
-    } catch {
-      return error.code
+    if !shareListener(key, port: port, network) {
+      do {
+        socket.pointee.listener = try stack.listen(
+          network.interface, on: local, v6Only: socket.pointee.options.isV6Only, owner: key.bits)
+      } catch {
+        return error.code
+      }
+      socket.pointee.sharers = [key]
     }
     socket.pointee.state = .listening
     socket.pointee.backlog = bounded
@@ -142,32 +180,38 @@ extension Daemon {
     let isDual = local.address == .anyV6 && !socket.pointee.options.isV6Only
     let binding = PortTable.Binding(
       socket: key, address: local.address, isDual: isDual,
-      reuseAddress: reuseAddress || socket.pointee.options.reuseAddress)
+      reuseAddress: reuseAddress || socket.pointee.options.reuseAddress, reusePort: socket.pointee.options.reusePort)
     var local = local
     if local.port == 0 {
       guard let port = network.ports.bindEphemeral(binding) else { return EADDRINUSE }
       local.port = port
     } else if !network.ports.bind(binding, port: local.port) {
-      return EADDRINUSE
+      releaseEndedDirect(network: network.number, port: local.port)
+      guard network.ports.bind(binding, port: local.port) else { return EADDRINUSE }
     }
     socket.pointee.boundPort = local.port
+    if !local.address.isAny { socket.pointee.boundAddress = local.address }
     socket.pointee.local = local
     return 0
   }
 
-  /// Whether a listener takes another SYN: those waiting on the pair, and those waiting here, stay within the backlog (plus
-  /// one, as Linux counts).
+  /// Whether a listener takes one more connection: those that wait in the stack, here, and on the pair stay within the
+  /// backlog, plus one, as Linux counts (sk_acceptq_is_full).
   func admitsConnection(listener key: SlabKey) -> Bool {
     guard let socket = sockets.pointer(key), socket.pointee.state == .listening else { return false }
-    let admits = socket.pointee.acceptQueue.count <= socket.pointee.backlog
+    let waiting =
+      (socket.pointee.listener.map { stack.untaken($0) } ?? 0) + socket.pointee.acceptQueue.count
+      + Pair.unreadRecords(daemon: socket.pointee.fd)
+    let admits = waiting <= socket.pointee.backlog
     if !admits { count(\.backlogDrops) }
     return admits
   }
 
   /// Makes a pair for an accepted connection and sends the app its end.
-  func acceptConnection(_ connection: SlabKey, listener listenerKey: SlabKey) {
-    guard let listener = sockets.pointer(listenerKey), listener.pointee.state == .listening,
-      let ends = stack.endpoints(of: connection)
+  func acceptConnection(_ connection: SlabKey, listener leaderKey: SlabKey) {
+    guard let ends = stack.endpoints(of: connection),
+      let listenerKey = chooseSharer(leaderKey, hash: ends.remote.hashValue),
+      let listener = sockets.pointer(listenerKey), listener.pointee.state == .listening
     else { return stack.abort(connection) }
     let pair = Pair.make(type: Int32(SOCK_STREAM.rawValue))
     guard pair.daemon >= 0, !isReserved(pair.app) else {
@@ -202,6 +246,7 @@ extension Daemon {
     var record = nc_accept_record()
     record.magic = NC_RPC_MAGIC
     record.version = UInt16(NC_RPC_VERSION)
+    record.unaccepted = Pair.markUnaccepted(daemon: pair.daemon) ? 1 : 0
     record.socket_id = id
     record.local = nc_address(ends.local)
     record.remote = nc_address(ends.remote)
@@ -231,8 +276,7 @@ extension Daemon {
 
   /// The last app end of a listener has closed: what nobody has accepted is reset (Linux: inet_csk_listen_stop).
   func closeListener(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
-    if let listener = socket.pointee.listener { stack.closeListener(listener) }
-    socket.pointee.listener = nil
+    leaveSharers(key, socket)
     while let waiting = socket.pointee.acceptQueue.popFirst() { close(waiting.appEnd) }
     closeSocket(key, socket)
   }

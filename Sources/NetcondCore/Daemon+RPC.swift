@@ -95,7 +95,7 @@ extension Daemon {
     {
       reply.status = perform(request, key, socket, descriptors: &descriptors, reply: &reply)
     } else {
-      reply.status = ENOTSOCK
+      reply.status = performRetained(request, descriptors[0], &reply) ?? ENOTSOCK
     }
     return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
   }

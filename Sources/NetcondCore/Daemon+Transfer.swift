@@ -51,7 +51,7 @@ extension Daemon {
     if socket.pointee.drains, !hasUnread(socket) {
       socket.pointee.appEnded = true
       // Bytes that the app will never get: it must not take the end for the whole.
-      socket.pointee.resetsApp = stack.receivedBytes(connection) > 0
+      if stack.receivedBytes(connection) > 0 { socket.pointee.appError = ECONNRESET }
       return endConnection(key, socket)
     }
     socket.pointee.operations.insert(.receive)
@@ -200,7 +200,8 @@ extension Daemon {
     if events.contains(.failed) {
       if socket.pointee.state == .connecting { return connectFailed(key, socket, stack.error(of: connection)) }
       socket.pointee.connectionLost = true
-      socket.pointee.resetsApp = stack.error(of: connection) != 0
+      // Behind the peer's FIN a reset changes nothing for who reads (tcp_fin sets SOCK_DONE), and who writes gets EPIPE.
+      if !socket.pointee.peerEnded { socket.pointee.appError = stack.error(of: connection) }
     }
     if events.contains(.endOfStream) { socket.pointee.peerEnded = true }
     if events.contains(.sent) {
@@ -264,8 +265,9 @@ extension Daemon {
 
   private func finishClosing(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     guard socket.pointee.operations.isEmpty else { return }
-    if socket.pointee.resetsApp, !Pair.isHungUp(socket.pointee.fd), !hasUnread(socket) {
-      resets.inject(inode: socket.pointee.appInode, process: socket.pointee.appProcess)
+    let error = socket.pointee.appError
+    if error != 0, !Pair.isHungUp(socket.pointee.fd), error != ECONNRESET || !hasUnread(socket) {
+      appEnds.inject(inode: socket.pointee.appInode, process: socket.pointee.appProcess, error: error)
     }
     close(socket.pointee.fd)
     _ = sockets.remove(key)

@@ -56,7 +56,12 @@ public final class Daemon {
   var sockets: Slab<Socket>
   var clients: Slab<Client>
   var sendSlots = SendSlots()
-  var resets = ResetInjector()
+  var appEnds = AppEnds()
+  /// Connects begun, oldest first, and when each is to give its app's end back; some may be over already.
+  var pendingConnects: Deque<(socket: SlabKey, deadline: UInt64)> = []
+  /// Of sockets that the daemon has let go: options by the cookie of an app's end.
+  var retained = RetainedSockets()
+  var directPorts = DirectPorts()
   /// Listeners whose accept records could not be sent for want of descriptors in flight.
   var refusedListeners: [SlabKey] = []
   private var retryDeadline: UInt64?
@@ -88,7 +93,10 @@ public final class Daemon {
     let memory = PoolMemory(sendPool)
     sendMemory = memory
     stack = Stack(frames: frames, sendMemory: memory)
-    stack.admits = { [unowned self] in admitsConnection(listener: SlabKey(bits: $0)) }
+    stack.admits = { [unowned self] in
+      let leader = sockets.pointer(SlabKey(bits: $0))
+      return leader?.pointee.sharers.contains { admitsConnection(listener: $0) } ?? false
+    }
     stack.reservedPorts = { [unowned self] interface, port in
       networks.contains { $0.interface.number == interface && $0.ports.isUsed(port) }
     }
@@ -184,6 +192,7 @@ public final class Daemon {
     stack.runTimers()
     takeEvents()
     retryRefused()
+    returnBorrowedEnds()
     replenish()  // before the polls: a tap that ran out of buffers reads on
     repeatPolls()
     replenish()
@@ -238,7 +247,7 @@ public final class Daemon {
   private var waitNanoseconds: UInt64? {
     var deadlines = networks.compactMap(\.link.deadline)
     if let timer = stack.nextTimerMilliseconds { deadlines.append(now + UInt64(timer) * 1_000_000) }
-    deadlines += [drainDeadline, retryDeadline].compactMap { $0 }
+    deadlines += [drainDeadline, retryDeadline, pendingConnects.first?.deadline].compactMap { $0 }
     return deadlines.min().map { $0 > now ? $0 - now : 0 }
   }
 
@@ -332,6 +341,8 @@ struct DaemonCounters {
   var accepted: UInt64 = 0
   /// Connections made for apps.
   var connected: UInt64 = 0
+  /// Connections between two programs of one network, without the daemon.
+  var direct: UInt64 = 0
   /// SYNs dropped because a listener's backlog was full.
   var backlogDrops: UInt64 = 0
   /// RPC connections closed for breaking the protocol.

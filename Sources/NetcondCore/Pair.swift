@@ -1,3 +1,4 @@
+internal import CSocket
 internal import Glibc
 internal import LwipGlue
 internal import NetcondRPC
@@ -42,6 +43,25 @@ enum Pair {
     return filled
   }
 
+  /// The kernel's memory that one accept record holds until it is taken: measured once, 0 where that fails.
+  static let recordMemory: Int = {
+    let pair = make(type: Int32(SOCK_STREAM.rawValue))
+    guard pair.daemon >= 0 else { return 0 }
+    defer { close(pair) }
+    guard Descriptors.send(pair.daemon, nc_accept_record(), passing: pair.app) == 0 else { return 0 }
+    return Int(nc_unread_memory(pair.daemon))
+  }()
+
+  /// Accept records sent on a listener's pair that no app has taken yet.
+  static func unreadRecords(daemon: Int32) -> Int { Int(nc_unread_memory(daemon)) / max(1, recordMemory) }
+
+  /// Puts a byte into an accepted connection that accept() takes out: closed before that, the app's end tells of bytes
+  /// unread, thus ECONNRESET.
+  static func markUnaccepted(daemon: Int32) -> Bool {
+    var byte: UInt8 = 0
+    return send(daemon, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == 1
+  }
+
   /// Takes the filler out again, which makes the app's end writable.
   static func drain(daemon: Int32, bytes: Int) {
     var left = bytes
@@ -78,7 +98,8 @@ enum Pair {
 
   /// Binds an end to the abstract name that carries `name`. Failure (the name exists, no memory) leaves the end unnamed,
   /// and the library then asks by RPC.
-  static func bindName(_ fd: Int32, _ name: nc_name) {
+  @discardableResult
+  static func bindName(_ fd: Int32, _ name: nc_name) -> Bool {
     var name = name
     withUnsafeMutableBytes(of: &name.magic) { magic in
       for (index, byte) in "\0netcond".utf8.enumerated() { magic[index] = byte }
@@ -91,8 +112,36 @@ enum Pair {
       withUnsafeBytes(of: &name) { path.copyMemory(from: $0) }
     }
     let length = socklen_t(MemoryLayout<sa_family_t>.size + size)
-    _ = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(fd, $0, length) }
+    return withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(fd, $0, length) == 0 }
+    }
+  }
+
+  /// Local and remote address of an app's end of a direct connection of this daemon's; nil for any other.
+  static func directNames(_ fd: Int32, nonce: UInt64) -> (local: nc_address, remote: nc_address)? {
+    if let name = readName(fd, getpeername), name.state == UInt8(NC_STATE_DIRECT.rawValue), name.daemon_nonce == nonce {
+      return (name.local, name.remote)
+    }
+    if let name = readName(fd, getsockname), name.state == UInt8(NC_STATE_DIRECT.rawValue), name.daemon_nonce == nonce {
+      return (name.remote, name.local)
+    }
+    return nil
+  }
+
+  private static func readName(
+    _ fd: Int32, _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+  ) -> nc_name? {
+    var address = sockaddr_un()
+    var length = socklen_t(MemoryLayout<sockaddr_un>.size)
+    let status = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { ask(fd, $0, &length) }
+    }
+    let size = MemoryLayout<nc_name>.size
+    guard status == 0, address.sun_family == sa_family_t(AF_UNIX),
+      Int(length) == MemoryLayout<sa_family_t>.size + size
+    else { return nil }
+    return withUnsafeBytes(of: &address.sun_path) { path in
+      path.starts(with: "\0netcond".utf8) ? path.loadUnaligned(as: nc_name.self) : nil
     }
   }
 }

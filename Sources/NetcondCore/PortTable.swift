@@ -9,6 +9,7 @@ struct PortTable {
     /// Takes IPv4 as well: an IPv6 "any" without IPV6_V6ONLY.
     let isDual: Bool
     let reuseAddress: Bool
+    var reusePort = false
     var isListening = false
 
     /// Whether both would be asked about the same packet.
@@ -22,12 +23,14 @@ struct PortTable {
 
   func isUsed(_ port: UInt16) -> Bool { bindings[port] != nil }
 
-  /// Whether `binding` may be had: two sockets share an address and port only where both reuse and neither listens.
+  /// Whether `binding` may be had: two sockets share an address and port only where both reuse the address and neither
+  /// listens, or both reuse the port.
   func allows(_ binding: Binding, port: UInt16) -> Bool {
     guard let others = bindings[port] else { return true }
     return !others.contains {
       $0.socket != binding.socket && $0.overlaps(binding)
         && !($0.reuseAddress && binding.reuseAddress && !$0.isListening)
+        && !($0.reusePort && binding.reusePort)
     }
   }
 
@@ -42,11 +45,23 @@ struct PortTable {
   mutating func bindEphemeral(_ binding: Binding) -> UInt16? {
     let range: ClosedRange<UInt16> = 32_768...60_999  // Linux's net.ipv4.ip_local_port_range
     let start = UInt16.random(in: range)
-    for port in Array(start...range.upperBound) + Array(range.lowerBound..<start) where !isUsed(port) {
+    for offset in 0..<range.count {
+      let port = range.lowerBound + UInt16((Int(start - range.lowerBound) + offset) % range.count)
+      if isUsed(port) { continue }
       bindings[port] = [binding]
       return port
     }
     return nil
+  }
+
+  /// The listeners for connections to `address`: those bound to it, else those bound to all of its family, else those that
+  /// take both families (inet_lhash2_lookup). Several share the port.
+  func listeners(port: UInt16, for address: IPAddress) -> [SlabKey] {
+    let mine = (bindings[port] ?? []).filter(\.isListening)
+    let exact = mine.filter { $0.address == address }
+    let any = mine.filter { $0.address.isAny && $0.address.isV6 == address.isV6 }
+    let dual = mine.filter { $0.isDual && !address.isV6 }
+    return [exact, any, dual].first { !$0.isEmpty }?.map(\.socket) ?? []
   }
 
   /// Turns a bound socket into a listening one; false where another socket on the address and port excludes that.

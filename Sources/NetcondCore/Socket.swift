@@ -8,7 +8,7 @@ internal import Slab
 enum SocketState {
   /// Made by socket(): may be bound, connected or made to listen. The app's end is not writable.
   case new
-  /// connect() was called: the daemon borrows the app's end until the outcome is known.
+  /// connect() was called. The daemon borrows the app's end for as long as most connects take.
   case connecting
   /// Bytes flow between the pair and the stack's connection.
   case connected
@@ -61,9 +61,13 @@ struct Socket: ~Copyable {
   var remote: Endpoint?
   /// The port is entered in the network's table.
   var boundPort: UInt16?
+  /// The address is the app's own choice: it outlives a failed connect.
+  var boundAddress: IPAddress?
   var connection: SlabKey?
+  /// The stack's listener; of several that share a port (SO_REUSEPORT) the first one has it, and the keys of all.
   var listener: SlabKey?
-  /// The app's end, while a connect is pending; else -1.
+  var sharers: [SlabKey] = []
+  /// The app's end, while a connect has been pending for a moment only; else -1.
   var borrowedEnd: Int32 = -1
   var options = SocketOptions()
   var backlog = 0
@@ -71,8 +75,8 @@ struct Socket: ~Copyable {
   /// Which socket the app's end is, in /proc/PID/fd, and the process that asked for it (or for its listener).
   var appInode: UInt = 0
   var appProcess: Int32 = 0
-  /// The app is to find ECONNRESET instead of end of file.
-  var resetsApp = false
+  /// What the app is to find instead of end of file: an errno, or 0.
+  var appError: Int32 = 0
   /// Received from the app and not yet taken by the stack: buffer, and the range in it.
   var pending: (buffer: Int, offset: Int, count: Int)?
   /// Where the message of the send under way lives.

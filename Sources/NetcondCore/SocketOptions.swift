@@ -104,6 +104,7 @@ struct SocketOptions {
   private func value(_ key: Key) -> Int32 { values[key] ?? Self.rules[key]?.initial ?? 0 }
 
   var reuseAddress: Bool { value(.socket(SO_REUSEADDR)) != 0 }
+  var reusePort: Bool { value(.socket(SO_REUSEPORT)) != 0 }
   var isV6Only: Bool { value(.ipv6V6Only) != 0 }
   var noDelay: Bool { value(.tcpNoDelay) != 0 && value(.tcpCork) == 0 }
   var keepalive: Bool { value(.socket(SO_KEEPALIVE)) != 0 }

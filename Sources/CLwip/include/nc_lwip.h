@@ -232,6 +232,15 @@ static inline void nc_tcp_admit_duplicate(struct tcp_pcb *pcb, const struct tcp_
     if (window > pcb->snd_wnd_max) pcb->snd_wnd_max = window;
   }
 }
+/// The callback argument of the listener that a half-open connection came to, or NULL.
+static inline void *nc_tcp_listener_argument(const struct tcp_pcb *pcb) {
+#if LWIP_CALLBACK_API || TCP_LISTEN_BACKLOG
+  return pcb->listener != NULL ? pcb->listener->callback_arg : NULL;
+#else
+  (void)pcb;
+  return NULL;
+#endif
+}
 static inline struct tcp_pcb *nc_tcp_active_pcbs(void) { return tcp_active_pcbs; }
 /// Takes the first PCB off lwIP's TIME_WAIT list, or NULL.
 static inline struct tcp_pcb *nc_tcp_take_time_wait(void) {

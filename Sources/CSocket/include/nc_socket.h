@@ -34,6 +34,13 @@ int nc_send_with_fd(int fd, const void *data, size_t bytes, int passed);
 /// a negated errno.
 int nc_borrow_descriptor(int pid, int number);
 
+/// Adds `bits` to the marks of an app's end: the complement of its SO_INCOMING_CPU (netcond_rpc.h, NC_MARK_ERROR_SHIFT).
+void nc_add_marks(int fd, int bits);
+
+/// Bytes of the kernel's memory that messages sent on `fd` and not yet read hold (SIOCOUTQ; of a unix socket that is its
+/// sk_wmem_alloc); 0 on failure.
+int nc_unread_memory(int fd);
+
 /// The inode of a socket, as /proc/PID/fd shows it; 0 on failure.
 unsigned long nc_socket_inode(int fd);
 

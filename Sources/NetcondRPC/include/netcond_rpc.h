@@ -105,7 +105,8 @@ struct nc_reply {
 struct nc_accept_record {
   uint32_t magic;
   uint16_t version;
-  uint16_t reserved;
+  uint16_t unaccepted; /* bytes at the front of the connection that accept() takes out before the app gets it: an fd that
+                          closes with them unread was never accepted, and its connection is reset */
   uint64_t socket_id;
   struct nc_address local;
   struct nc_address remote;
@@ -169,7 +170,7 @@ struct nc_name {
   uint8_t family;                     /* AF_INET or AF_INET6: what the app asked socket() for */
   uint8_t type;                       /* SOCK_STREAM or SOCK_DGRAM */
   uint16_t protocol;                  /* IPPROTO_TCP, … */
-  uint16_t error;                     /* errno of a failed connect, else 0 */
+  uint16_t error;                     /* errno of a failed connect; of DIRECT, the family of the accepted side; else 0 */
   uint64_t daemon_nonce;              /* random per daemon run: keeps the names of two daemons apart */
   uint64_t socket_id;                 /* unique within a daemon run */
   struct nc_address local;

@@ -1,15 +1,17 @@
 internal import CSocket
 internal import Glibc
+internal import NetcondRPC
 
-/// Makes an app's end report ECONNRESET when the daemon's end closes.
+/// Finds apps' ends again in the processes that hold them.
 ///
-/// Theory of operation: a unix socket gives its peer ECONNRESET only where it is closed with bytes unread
-/// (unix_release_sock in net/unix/af_unix.c). A connection that the peer reset often has none; closed like that it would
-/// look to the app like an orderly end, and a cut transfer like a whole one. So the daemon borrows the app's end for a
-/// moment and writes a byte of its own into it. It keeps no copy (docs/rpc.md), so it has to find it: in the process that
-/// made the socket, then in the others. A listing of a process's descriptors serves many resets, and the time spent is
-/// bounded; beyond, and where tracing is not permitted, the app sees the end of file after all.
-struct ResetInjector {
+/// Theory of operation: the daemon keeps no copy of an app's end (docs/rpc.md), because that would hide that the app has
+/// closed it. Twice it needs one for a moment. To make it report ECONNRESET: a unix socket gives its peer that only where
+/// it is closed with bytes unread (unix_release_sock in net/unix/af_unix.c); a connection that the peer reset often has
+/// none, and closed like that it would look to the app like an orderly end, and a cut transfer like a whole one. And to
+/// give it its full send buffer when a connect has succeeded after a while. So it looks: in the process that made the
+/// socket, then in the others. A listing of a process's descriptors serves many, and the time spent is bounded; beyond,
+/// and where tracing is not permitted, the app sees an end of file, or has a small send buffer.
+struct AppEnds {
   /// Nanoseconds that may be spent in any second.
   private static let budgetPerSecond: UInt64 = 200_000_000
 
@@ -26,33 +28,46 @@ struct ResetInjector {
   private var second: UInt64 = 0
   private var spent: UInt64 = 0
 
-  /// Writes a byte into the socket `inode` of some process, if it can be found.
+  /// Makes the socket `inode` of some process report `error` when its peer closes next, if it can be found.
   /// - Parameter process: where to look first.
-  mutating func inject(inode: UInt, process: Int32) {
+  mutating func inject(inode: UInt, process: Int32, error: Int32) {
+    guard let fd = borrow(inode: inode, process: process) else { return }
+    defer { close(fd) }
+    // The kernel will say ECONNRESET; the library knows better then (docs/rpc.md, "Names").
+    if error != ECONNRESET { nc_add_marks(fd, error << Int32(NC_MARK_ERROR_SHIFT)) }
+    var byte: UInt8 = 0
+    send(fd, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+  }
+
+  /// A copy of the socket `inode` of some process, which the caller closes; nil where it is not found.
+  /// - Parameter process: where to look first.
+  mutating func borrow(inode: UInt, process: Int32) -> Int32? {
     let start = monotonicNanoseconds()
     if start / 1_000_000_000 != second {
       second = start / 1_000_000_000
       spent = 0
       listings = [:]
     }
-    guard spent < Self.budgetPerSecond else { return }
-    if !write(inode, into: process) {
-      for name in Self.entries(of: "/proc") {
-        guard let other = Int32(name), other != process else { continue }
-        if write(inode, into: other) || monotonicNanoseconds() - start + spent > Self.budgetPerSecond { break }
-      }
+    guard spent < Self.budgetPerSecond else { return nil }
+    defer { spent += monotonicNanoseconds() - start }
+    if let fd = take(inode, from: process) { return fd }
+    for name in Self.entries(of: "/proc") {
+      guard let other = Int32(name), other != process else { continue }
+      if let fd = take(inode, from: other) { return fd }
+      if monotonicNanoseconds() - start + spent > Self.budgetPerSecond { break }
     }
-    spent += monotonicNanoseconds() - start
+    return nil
   }
 
-  private mutating func write(_ inode: UInt, into process: Int32) -> Bool {
-    guard let number = find(inode, in: process) else { return false }
+  private mutating func take(_ inode: UInt, from process: Int32) -> Int32? {
+    guard let number = find(inode, in: process) else { return nil }
     let fd = nc_borrow_descriptor(process, number)
-    guard fd >= 0 else { return false }
-    defer { close(fd) }
-    guard nc_socket_inode(fd) == inode else { return false }  // closed and used again meanwhile
-    var byte: UInt8 = 0
-    return send(fd, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == 1 || errno == EAGAIN
+    guard fd >= 0 else { return nil }
+    guard nc_socket_inode(fd) == inode else {  // closed and used again meanwhile
+      close(fd)
+      return nil
+    }
+    return fd
   }
 
   private mutating func find(_ inode: UInt, in process: Int32) -> Int32? {

@@ -1,0 +1,151 @@
+internal import CSocket
+internal import Glibc
+internal import LwipGlue
+internal import NetcondRPC
+internal import Slab
+
+/// Direct connections: a program that connects to a listener of its own network is joined to it without the daemon.
+///
+/// Theory of operation. The connecting program holds one end of a pair already, unwritable for the filler in it. The daemon
+/// names its own end DIRECT, gives *that* end to the listener with an accept record, as it would an accepted connection's,
+/// takes the filler out and closes its copy. From there on the two programs talk through the kernel alone. The last byte
+/// of the filler stays: it is the one that accept() takes out (docs/rpc.md, "Accept records"), so that a connection which
+/// nobody accepts ends for the connecting side as a reset.
+///
+/// What the daemon still does for such ends is to answer for their options (`RetainedSockets`), and to keep the port of the
+/// connecting side from others (`DirectPorts`).
+extension Daemon {
+  /// Joins `socket` to a listener of its own network.
+  /// - Parameters:
+  ///   - target: where it connects to.
+  ///   - appEnd: the app's end; owned by this call only where it returns true.
+  /// - Returns: false where there is no such listener, or none with room: the stack then says what Linux says.
+  func connectDirectly(
+    _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to target: Endpoint, appEnd: Int32
+  ) -> Bool {
+    let network = networks[socket.pointee.network]
+    // SO_LINGER with 0 resets at close, which a pair cannot.
+    guard network.interface.owns(target.address), !socket.pointee.options.resetsOnClose,
+      let listenerKey = chooseListener(of: network, for: target, hash: socket.pointee.id.hashValue),
+      let listener = sockets.pointer(listenerKey), admitsConnection(listener: listenerKey),
+      let local = bindDirectly(key, socket, to: target), let handed = duplicate(socket.pointee.fd)
+    else { return false }
+    count(\.direct)
+    socket.pointee.local = local
+    socket.pointee.remote = target
+    Pair.setSendBuffer(appEnd, Pair.connectedSendBufferBytes)
+    Pair.setSendBuffer(handed, Pair.connectedSendBufferBytes)
+    var name = name(of: socket, NC_STATE_DIRECT)
+    name.error = UInt16(listener.pointee.family)
+    Pair.bindName(handed, name)
+    Pair.drain(daemon: handed, bytes: socket.pointee.fillerBytes - 1)
+    retained.keep(RetainedSockets.Entry(options: socket.pointee.options), for: socket.pointee.cookie)
+    if let cookie = Pair.cookie(handed) {
+      retained.keep(RetainedSockets.Entry(options: listener.pointee.options), for: cookie)
+    }
+    var record = nc_accept_record()
+    record.magic = NC_RPC_MAGIC
+    record.version = UInt16(NC_RPC_VERSION)
+    record.unaccepted = 1
+    record.socket_id = socket.pointee.id
+    record.local = name.remote
+    record.remote = name.local
+    listener.pointee.acceptQueue.append(PendingAccept(appEnd: handed, record: record))
+    sendAcceptRecords(listenerKey, listener)
+    close(appEnd)
+    letGo(key, socket, name)
+    return true
+  }
+
+  /// The daemon's end is with another app: closes our copy, and leaves the port where it is while that app lives.
+  private func letGo(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ name: nc_name) {
+    if let port = socket.pointee.boundPort {
+      let entry = DirectPorts.Entry(network: socket.pointee.network, port: port, socket: key, name: name)
+      socket.pointee.boundPort = nil
+      release(directPorts.add(entry))
+    }
+    closeSocket(key, socket)
+  }
+
+  private func release(_ ended: [DirectPorts.Entry]) {
+    for entry in ended { networks[entry.network].ports.release(entry.socket, port: entry.port) }
+  }
+
+  /// Releases what direct connections that have ended meanwhile still hold of a port.
+  func releaseEndedDirect(network: Int, port: UInt16) {
+    release(directPorts.collect(network: network, port: port))
+  }
+
+  /// The listener for a connection to `target`; of several that share a port, the one that `hash` picks.
+  func chooseListener(of network: Network, for target: Endpoint, hash: Int) -> SlabKey? {
+    let listeners = network.ports.listeners(port: target.port, for: target.address)
+    guard !listeners.isEmpty else { return nil }
+    return listeners[Int(UInt(bitPattern: hash) % UInt(listeners.count))]
+  }
+
+  /// The endpoint that `socket` speaks from, with its port bound; nil where none is free.
+  private func bindDirectly(
+    _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to target: Endpoint
+  ) -> Endpoint? {
+    let network = networks[socket.pointee.network]
+    var local = socket.pointee.local ?? Endpoint(address: .anyV4, port: 0)
+    if local.address.isAny || local.address.isV6 != target.address.isV6 {
+      guard let source = network.interface.sourceAddress(for: target.address) else { return nil }
+      local.address = source
+    }
+    guard local.port == 0 else { return local }
+    let binding = PortTable.Binding(
+      socket: key, address: local.address, isDual: false, reuseAddress: socket.pointee.options.reuseAddress)
+    guard let port = network.ports.bindEphemeral(binding) else { return nil }
+    socket.pointee.boundPort = port
+    local.port = port
+    return local
+  }
+
+  private func duplicate(_ fd: Int32) -> Int32? {
+    let copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)
+    guard copy >= 0, !isReserved(copy) else {
+      if copy >= 0 { close(copy) }
+      return nil
+    }
+    return copy
+  }
+
+  // MARK: Requests about ends that the daemon does not hold
+
+  /// Answers a request about an app's end that is no socket of the daemon's any more; nil where it never was one.
+  func performRetained(_ request: nc_request, _ descriptor: Int32, _ reply: inout nc_reply) -> Int32? {
+    guard let cookie = Pair.cookie(descriptor) else { return nil }
+    let direct = Pair.directNames(descriptor, nonce: nonce)
+    guard direct != nil || retained[cookie] != nil else { return nil }
+    var entry = retained[cookie] ?? RetainedSockets.Entry(options: SocketOptions())
+    switch UInt32(request.op) {
+    case NC_OP_SETSOCKOPT.rawValue:
+      let (level, name, length, _) = request.argument
+      guard length >= 0, Int(length) <= Int(NC_REQUEST_DATA_BYTES) else { return EINVAL }
+      let status = withUnsafeBytes(of: request.data) {
+        entry.options.set(level: level, name: name, data: UnsafeRawBufferPointer(rebasing: $0.prefix(Int(length))))
+      }
+      if status == 0 { retained.keep(entry, for: cookie) }
+      return status
+    case NC_OP_GETSOCKOPT.rawValue:
+      let (level, name, _, _) = request.argument
+      if level == Int32(IPPROTO_TCP), name == 11 {  // TCP_INFO: the state, and nothing that a wire would tell
+        withUnsafeMutableBytes(of: &reply.data) { $0[0] = direct == nil ? 7 : 1 }  // TCP_CLOSE, TCP_ESTABLISHED
+        reply.argument.0 = 104
+        return 0
+      }
+      let count = withUnsafeMutableBytes(of: &reply.data) { entry.options.get(level: level, name: name, into: $0) }
+      guard count >= 0 else { return Int32(-count) }
+      reply.argument.0 = Int32(count)
+      return 0
+    case NC_OP_NAMES.rawValue:
+      if let (local, remote) = direct { (reply.local, reply.remote) = (local, remote) }
+      return 0
+    case NC_OP_CONNECT.rawValue: return direct == nil ? EINVAL : EISCONN
+    case NC_OP_BIND.rawValue, NC_OP_LISTEN.rawValue: return EINVAL
+    case NC_OP_QUEUED.rawValue: return 0  // what is sent has arrived
+    default: return EOPNOTSUPP
+    }
+  }
+}
