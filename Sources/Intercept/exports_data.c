@@ -56,8 +56,8 @@ static bool is_sent(int fd, int flags, ssize_t *result) {
 static ssize_t finish_received(int fd, ssize_t result) {
   struct nc_name name;
   if (result >= 0 || errno != ECONNRESET) return result;
-  if (nc_identify(fd, &name)) errno = nc_error_as_tcp(fd, &name, ECONNRESET);
-  else errno = ECONNRESET;
+  if (nc_identify(fd, &name)) return finish(nc_stream_reset(fd, &name));
+  errno = ECONNRESET;
   return result;
 }
 

@@ -288,6 +288,8 @@ bool nc_interface_ioctl(unsigned long request, void *argument, int *result);
 ssize_t nc_stream_send(int fd, struct nc_name *name, const struct msghdr *message, int flags);
 /// A send said `error` (EPIPE, or ECONNRESET), without a signal: TCP's error instead, or SIGPIPE unless MSG_NOSIGNAL.
 ssize_t nc_stream_broken(int fd, const struct nc_name *name, int flags, int error);
+/// What a receipt returns where the kernel says ECONNRESET.
+ssize_t nc_stream_reset(int fd, const struct nc_name *name);
 ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
 ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr *message, int flags);
 ssize_t nc_datagram_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);

@@ -72,6 +72,12 @@ ssize_t nc_stream_send(int fd, struct nc_name *name, const struct msghdr *messag
   return nc_stream_broken(fd, name, flags, (int)-sent);
 }
 
+// A reset behind the peer's FIN, which is EPIPE, is nothing to a reader: the end was there before (tcp_fin, SOCK_DONE).
+ssize_t nc_stream_reset(int fd, const struct nc_name *name) {
+  int error = nc_error_as_tcp(fd, name, ECONNRESET);
+  return error == EPIPE ? 0 : -error;
+}
+
 // tcp(7): MSG_TRUNC discards the bytes. They go to a page that nobody reads, as often as it takes; 4 MiB at once.
 static ssize_t discard(int fd, const struct msghdr *message, int flags) {
   enum { PAGE = 4096 };
@@ -104,7 +110,7 @@ ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *mes
   }
   if (received == -ECONNRESET) {
     struct nc_name now;
-    return nc_identify(fd, &now) ? -nc_error_as_tcp(fd, &now, ECONNRESET) : -EBADF;
+    return nc_identify(fd, &now) ? nc_stream_reset(fd, &now) : -EBADF;
   }
   if (received < 0) return received;
   message->msg_namelen = 0;

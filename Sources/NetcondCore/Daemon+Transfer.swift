@@ -200,8 +200,8 @@ extension Daemon {
     if events.contains(.failed) {
       if socket.pointee.state == .connecting { return connectFailed(key, socket, stack.error(of: connection)) }
       socket.pointee.connectionLost = true
-      // Behind the peer's FIN a reset changes nothing for who reads (tcp_fin sets SOCK_DONE), and who writes gets EPIPE.
-      if !socket.pointee.peerEnded { socket.pointee.appError = stack.error(of: connection) }
+      let error = stack.error(of: connection)
+      socket.pointee.appError = error == ECONNRESET && socket.pointee.peerEnded ? EPIPE : error  // as tcp_reset
     }
     if events.contains(.endOfStream) { socket.pointee.peerEnded = true }
     if events.contains(.sent) {
