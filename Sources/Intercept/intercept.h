@@ -12,7 +12,8 @@
 //   create.c connect.c listen.c names.c options.c shutdown.c   a topic each
 //   transfer.c   the data calls on streams
 //   datagram.c   those on datagram sockets; datagram_names.c, _routes.c, _control.c, _errors.c   what goes with them
-//   facts.c interfaces.c ifaddrs.c   the interfaces that a program sees (exports_names.c)
+//   facts.c interfaces.c ifaddrs.c   the interfaces that a program sees
+//   resolve_….c (resolve.h)          names and addresses; exports_names.c and exports_res.c are the calls
 //   address.c report.c native.c raw.h   conversions, messages on stderr, libc's own functions, bare system calls
 //
 // There is no table of fds (hints.c says only what is surely not ours): what must be remembered stands in the kernel, at
@@ -40,12 +41,26 @@
 
 // native.c
 
+struct addrinfo;
+struct gaicb;
+struct hostent;
 struct ifaddrs;
 struct if_nameindex;
+struct sigevent;
 
 /// Libc's own functions, found behind this library by dlsym: result, name, parameters. Used where libc's wrapper matters:
 /// calls passed through, and waits that must be cancellation points. All else is a bare system call (raw.h).
 #define NC_NATIVE_FUNCTIONS(F)                                                                                         \
+  F(int, getaddrinfo, (const char *, const char *, const struct addrinfo *, struct addrinfo **))                       \
+  F(int, getaddrinfo_a, (int, struct gaicb **, int, struct sigevent *))                                                \
+  F(int, getnameinfo, (const struct sockaddr *, socklen_t, char *, socklen_t, char *, socklen_t, int))                 \
+  F(struct hostent *, gethostbyname, (const char *))                                                                   \
+  F(struct hostent *, gethostbyname2, (const char *, int))                                                             \
+  F(struct hostent *, gethostbyaddr, (const void *, socklen_t, int))                                                   \
+  F(int, gethostbyname_r, (const char *, struct hostent *, char *, size_t, struct hostent **, int *))                  \
+  F(int, gethostbyname2_r, (const char *, int, struct hostent *, char *, size_t, struct hostent **, int *))            \
+  F(int, gethostbyaddr_r,                                                                                              \
+    (const void *, socklen_t, int, struct hostent *, char *, size_t, struct hostent **, int *))                        \
   F(int, getifaddrs, (struct ifaddrs **))                                                                              \
   F(struct if_nameindex *, if_nameindex, (void))                                                                       \
   F(unsigned, if_nametoindex, (const char *))                                                                          \
@@ -104,6 +119,9 @@ extern struct nc_native nc_native_table;
 
 /// Reads the environment and fills the table. Idempotent; called by the constructor, or before it by whoever is first.
 void nc_start(void);
+
+/// A function of libc that is not in the table, or NULL.
+void *nc_find_native(const char *symbol);
 
 /// The path of the daemon's RPC socket: ZT_NC_NETWORK as it stood when the process began, made absolute.
 const char *nc_network_path(void);

@@ -26,6 +26,8 @@ static void find(void *slot, const char *symbol) {
   memcpy(slot, &address, sizeof address);
 }
 
+void *nc_find_native(const char *symbol) { return dlsym(RTLD_NEXT, symbol); }
+
 void nc_start(void) {
 #define NC_FIND(result, symbol, parameters) find(&nc_native_table.symbol, #symbol);
   NC_NATIVE_FUNCTIONS(NC_FIND)
