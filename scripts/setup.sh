@@ -33,6 +33,9 @@ nginx-light    | test            | cmd:nginx            | a real server (epoll, 
 openssl        | test            | cmd:openssl          | certificates for TLS tests, s_client and s_server
 iputils-ping   | test            | cmd:ping             | pings the daemon's addresses
 procps         | test            | cmd:ps               | looks at processes and their memory
+dnsmasq-base   | test            | cmd:dnsmasq          | name server, DHCP server and router advertisements for the tests
+strace         | test            | cmd:strace           | shows that no name is asked of the host's resolver
+wget           | test            | cmd:wget             | a client that looks names up by itself
 LIST
 }
 

@@ -72,7 +72,8 @@ nc_lookup_status nc_resolver_make(struct nc_resolver **resolver);
 typedef nc_lookup_status (*nc_ask)(const struct nc_resolver *resolver, const char *name, void *context);
 nc_lookup_status nc_search(const struct nc_resolver *resolver, const char *name, nc_ask ask, void *context);
 
-/// Reads a numeric address: 10.1.0.1, also as inet_aton(3) takes it, or fd00::1, or fe80::1%nc0. False where it is none.
+/// Reads a numeric address: 10.1.0.1, also as inet_aton(3) takes it, or fd00::1, or fe80::1%nc0. False where it is
+/// none; `address` then has a family where only the scope is wrong.
 bool nc_numeric_address(const char *text, struct nc_address *address);
 
 // resolve_files.c

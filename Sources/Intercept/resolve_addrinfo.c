@@ -49,7 +49,7 @@ static bool is_number(const char *name) {
   char *end;
   if (name == NULL) return true;
   (void)strtoul(name, &end, 10);
-  return name[0] != 0 && *end == 0;
+  return *end == 0; // also of an empty name, as in glibc
 }
 
 // Without a type libc would sort three results, for which it opens sockets of the host: so it is asked for each type. Raw
@@ -139,7 +139,8 @@ static int find_addresses(const char *node, int family, int flags, struct nc_hos
   if (node == NULL) return take_own(family, flags, host);
   struct nc_address address;
   if (nc_numeric_address(node, &address)) return take_numeric(node, family, flags, &address, host);
-  if ((flags & AI_NUMERICHOST) != 0 || strchr(node, ':') != NULL) return EAI_NONAME;
+  if (address.family == AF_INET6) return family == AF_INET ? EAI_ADDRFAMILY : EAI_NONAME; // with a wrong scope
+  if ((flags & AI_NUMERICHOST) != 0) return EAI_NONAME;
   return find_named(node, family, flags, host);
 }
 

@@ -3,6 +3,7 @@
 #include <arpa/nameser.h>
 #include <ctype.h>
 #include <errno.h>
+#include <resolv.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,8 +74,9 @@ bool nc_numeric_address(const char *text, struct nc_address *address) {
   if (bytes >= sizeof host) return false;
   memcpy(host, text, bytes);
   host[bytes] = 0;
+  if (inet_pton(AF_INET6, host, address->bytes) != 1) return false;
   address->family = AF_INET6;
-  return inet_pton(AF_INET6, host, address->bytes) == 1 && (text[bytes] == 0 || read_scope(text + bytes + 1, address));
+  return text[bytes] == 0 || read_scope(text + bytes + 1, address);
 }
 
 // Names
@@ -169,6 +171,7 @@ nc_lookup_status nc_lookup(const char *name, int wanted, struct nc_host *host) {
   if (name[0] == 0 || strlen(name) >= NC_DOMAIN_BYTES) return HOST_NOT_FOUND;
   if (nc_files_find_name(name, wanted, host)) return 0;
   if (strcasecmp(name, "localhost") == 0 || strcasecmp(name, "localhost.") == 0) return find_localhost(wanted, host);
+  if (res_hnok(name) == 0) return HOST_NOT_FOUND;
   struct nc_resolver *resolver;
   nc_lookup_status status = nc_resolver_make(&resolver);
   if (status != 0) return status;
