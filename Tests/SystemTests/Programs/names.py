@@ -13,15 +13,15 @@ def text(value):
     return str(value)
 
 
-def ask(call, *arguments, **options):
+def ask(call, *arguments):
     try:
-        answer = getattr(S, call)(*arguments, **options)
+        answer = getattr(S, call)(*arguments)
         shown = " ".join(text(one) for one in answer) if isinstance(answer, list) else text(answer)
     except (S.gaierror, S.herror) as error:
         shown = f"error {error.args[0]}"
     except OSError as error:
         shown = f"errno {error.errno}"
-    print(call, *arguments, options or "", "->", shown)
+    print(call, *arguments, "->", shown)
 
 
 def numeric():
