@@ -36,6 +36,7 @@ struct scenario {
   const char *name;
   void (*app)(void);
   void (*peer)(void); // may be missing
+  void (*child)(void); // what a program does that the app executes; `exec_child` starts it
   int family;         // what `family` is while it runs
   int user;           // the app's user id; 0 is root
 };
@@ -159,6 +160,9 @@ int accepted_peer(void);
 // Waits for a child and tells how it ended: "exit 0" or "SIGPIPE".
 void say_child(const char *label, pid_t child);
 const char *signal_name(int number);
+// The words to execute this very program as the scenario's child, with `fd` as `child_fd`. Valid until the next call.
+char **child_words(int fd);
+extern int child_fd;
 // Installs a handler that counts in `signals_seen`.
 void on_signal(int number, int flags);
 extern volatile sig_atomic_t signals_seen;

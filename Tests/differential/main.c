@@ -1,6 +1,7 @@
 // The program's commands, which run.py uses:
 //   list                     each scenario: name and the app's user id
 //   app NAME, peer NAME      runs one side of a scenario; the private line is descriptor DIFFERENTIAL_LINE
+//   child NAME FD            what a program does that a scenario's app executes
 //   hold                     makes a network namespace and keeps it until stdin ends
 //   in FILE PROGRAM ARG…     runs a program in the network namespace FILE
 // Whatever is started dies with the thread that started it (PR_SET_PDEATHSIG), so an aborted run leaves nothing behind.
@@ -13,6 +14,27 @@ extern const struct scenario *const __start_scenarios[], *const __stop_scenarios
 
 int family = AF_INET;
 int line_fd = -1;
+int child_fd = -1;
+static const struct scenario *running;
+static char program[PATH_MAX];
+
+char **child_words(int fd) {
+  static char number[12];
+  static char *words[5];
+  snprintf(number, sizeof number, "%d", fd);
+  words[0] = program;
+  words[1] = "child";
+  words[2] = (char *)running->name;
+  words[3] = number;
+  return words;
+}
+
+static const struct scenario *find(const char *name) {
+  for (const struct scenario *const *entry = __start_scenarios; entry < __stop_scenarios; entry++)
+    if (strcmp((*entry)->name, name) == 0) return *entry;
+  fprintf(stderr, "no scenario %s\n", name);
+  exit(64);
+}
 
 static int list(void) {
   for (const struct scenario *const *entry = __start_scenarios; entry < __stop_scenarios; entry++)
@@ -45,16 +67,21 @@ static int run(const char *name, bool is_app) {
   line_fd = 1000;
   NEED(given != line_fd && dup2(given, line_fd) == line_fd && close(given) == 0);
   unsetenv("DIFFERENTIAL_LINE");
-  for (const struct scenario *const *entry = __start_scenarios; entry < __stop_scenarios; entry++) {
-    const struct scenario *scenario = *entry;
-    if (strcmp(scenario->name, name) != 0) continue;
-    family = scenario->family;
-    if (is_app) become(scenario->user);
-    void (*side)(void) = is_app ? scenario->app : scenario->peer;
-    if (side) side();
-    return 0;
-  }
-  return 2;
+  NEED(readlink("/proc/self/exe", program, sizeof program - 1) > 0);
+  running = find(name);
+  family = running->family;
+  if (is_app) become(running->user);
+  void (*side)(void) = is_app ? running->app : running->peer;
+  if (side) side();
+  return 0;
+}
+
+static int run_child(const char *name, const char *fd) {
+  running = find(name);
+  family = running->family;
+  child_fd = atoi(fd);
+  running->child();
+  return 0;
 }
 
 int main(int count, char **words) {
@@ -64,5 +91,6 @@ int main(int count, char **words) {
   if (count >= 4 && strcmp(words[1], "in") == 0) return inside(words + 2);
   if (count == 3 && strcmp(words[1], "app") == 0) return run(words[2], true);
   if (count == 3 && strcmp(words[1], "peer") == 0) return run(words[2], false);
+  if (count == 4 && strcmp(words[1], "child") == 0) return run_child(words[2], words[3]);
   return 64;
 }

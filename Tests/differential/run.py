@@ -127,7 +127,7 @@ class Stage:
         return lines
 
     def start(self, namespace, side, name, line, environment):
-        environment = dict(environment, DIFFERENTIAL_LINE=str(line.fileno()), DIFFERENTIAL_PROGRAM=self.program)
+        environment = dict(environment, DIFFERENTIAL_LINE=str(line.fileno()))
         # The library must not be in the program that enters the namespace, so env(1) sets it for the next one.
         preload = environment.pop("LD_PRELOAD", None)
         command = [*(["env", "LD_PRELOAD=" + preload] if preload else []), self.program, side, name]
@@ -293,8 +293,8 @@ class Suite:
         return names
 
     def worker(self, work):
-        stages = {}
-        kinds = [NativeStage] if self.options.native else [NativeStage, InterceptedStage]
+        kinds = [NativeStage, NativeStage if self.options.native else InterceptedStage]
+        stages = [None, None]
         try:
             while True:
                 try:
@@ -303,19 +303,19 @@ class Suite:
                     break
                 start = time.monotonic()
                 runs = []
-                for kind in kinds:
-                    if kind not in stages:
-                        stages[kind] = kind(self.program, self.binaries)
-                    runs.append(stages[kind].run(name))
-                    if not stages[kind].alive():
-                        runs[-1].append(("daemon", "died: " + stages[kind].messages()))
-                        stages.pop(kind).close()
+                for number, kind in enumerate(kinds):
+                    stages[number] = stages[number] or kind(self.program, self.binaries)
+                    runs.append(stages[number].run(name))
+                    if not stages[number].alive():
+                        runs[-1].append(("daemon", "died: " + stages[number].messages()))
+                        stages[number].close()
+                        stages[number] = None
                 self.judge(name, runs, time.monotonic() - start)
         except BaseException as why:  # told by run(): a thread that dies silently would pass
             with self.lock:
                 self.failures.append(f"{type(why).__name__}: {why}")
         finally:
-            for stage in stages.values():
+            for stage in filter(None, stages):
                 stage.close()
 
     def judge(self, name, runs, seconds):
@@ -394,7 +394,7 @@ def main():
     parser.add_argument("--only", action="append", metavar="SUBSTRING", help="scenarios whose name holds it; repeatable")
     parser.add_argument("--bin-dir", default=os.environ.get("NETCOND_BIN_DIR") or os.path.join(ROOT, ".build/release"))
     parser.add_argument("--show", action="store_true", help="print all lines of both runs")
-    parser.add_argument("--native", action="store_true", help="run natively only (twice the same shows nothing)")
+    parser.add_argument("--native", action="store_true", help="run natively both times: shows what differs by itself")
     parser.add_argument("--tabs", action="store_true", help="print differences as lines for known.txt or pending.txt too")
     parser.add_argument("--jobs", type=int, default=6, help="scenarios at a time")
     parser.add_argument("--repeat", type=int, default=1, help="run each so often")

@@ -109,6 +109,7 @@ static void both_app(void) {
   result("send", send(fd, "x", 1, MSG_NOSIGNAL));
   result("again", shutdown(fd, SHUT_RDWR));
   say_error("SO_ERROR", fd);
+  tell("close");
   hear("closed");
   say_poll("poll when the peer has closed", fd, POLLHUP);
   say_remote("remote", fd);
@@ -121,6 +122,7 @@ static void both_peer(void) {
   say_recv("recv", fd, 0);
   say_recv("recv at the end", fd, 0);
   say_poll_now("poll", fd);
+  hear("close");
   close(fd);
   tell("closed");
 }
