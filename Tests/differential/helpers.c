@@ -3,7 +3,7 @@
 
 extern int line_fd;
 
-enum { PATIENCE = 8000 }; // milliseconds; run.py gives a scenario more
+enum { PATIENCE = 5000 }; // milliseconds; run.py gives a scenario more
 
 long milliseconds(void) {
   struct timespec now;

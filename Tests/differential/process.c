@@ -430,7 +430,7 @@ static void both_ways(int fd) {
   NEED(pthread_create(&thread, NULL, send_much, (void *)(intptr_t)fd) == 0);
   result("received", receive_all(fd));
   pthread_join(thread, NULL);
-  say_poll("poll", fd, POLLHUP);
+  say_poll("poll", fd, POLLHUP | POLLOUT);
 }
 
 static void both_ways_app(void) { both_ways(connected_app()); }

@@ -26,8 +26,9 @@ MTU = 1500
 APP = ("10.80.0.2/24", "fd80::2/64")
 PEER = ("10.80.0.9/24", "fd80::9/64")
 NETWORK = "00000000000000d1"
-SCENARIO_SECONDS = 30
+SCENARIO_SECONDS = 20
 READY_SECONDS = 30
+SHOWN = 60  # differences of one scenario
 
 
 class Broken(Exception):
@@ -164,9 +165,9 @@ class Stage:
 class NativeStage(Stage):
     def __init__(self, program, _):
         super().__init__(program)
-        self.app.ip("link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.peer.pid)
-        self.app.configure("eth0", APP)
-        self.peer.configure("eth0", PEER)
+        self.app.ip("link", "add", "nc0", "type", "veth", "peer", "name", "nc0", "netns", self.peer.pid)
+        self.app.configure("nc0", APP)
+        self.peer.configure("nc0", PEER)
         self.app.set("net/ipv4/ping_group_range", "0 2147483647")
 
 
@@ -342,8 +343,10 @@ class Suite:
             else:
                 self.passed += 1
             print(f"{verdict} {name} ({len(runs[0])} lines, {seconds:.1f} s)", flush=True)
-            for line in unexpected + pending:
-                print(line, flush=True)
+            told = unexpected + pending
+            print("".join(line + "\n" for line in told[:SHOWN]), end="", flush=True)
+            if len(told) > SHOWN:
+                print(f"    … and {len(told) - SHOWN} more (--tabs shows all)", flush=True)
             if self.options.tabs:
                 for label, *_ in different:
                     if not self.known.reason(name, label):

@@ -29,6 +29,7 @@ static void write_app(void) {
   on_signal(SIGPIPE, 0);
   result("write", write(fd, "x", 1));
   say("SIGPIPE", "%d", signals_seen);
+  tell("answer");
   static char bytes[300000];
   long total = 0;
   for (ssize_t got; (got = recv(fd, bytes, sizeof bytes, 0)) > 0;) total += got;
@@ -46,6 +47,7 @@ static void write_peer(void) {
   say_recv("recv", fd, 0);
   say_recv("recv at the end", fd, 0);
   say_poll_now("poll", fd);
+  hear("answer");
   write_all(fd, bytes, sizeof bytes);
   close(fd);
   tell("closed");
