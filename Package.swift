@@ -91,7 +91,7 @@ let package = Package(
       name: "Intercept", exclude: ["intercept.map"], publicHeadersPath: ".",
       cSettings: [
         .define("_GNU_SOURCE"), .headerSearchPath("../NetcondRPC/include"),
-        .unsafeFlags(["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]),
+        .unsafeFlags(["-std=c11", "-O2", "-gdwarf-4", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]),
       ],
       linkerSettings: [
         .unsafeFlags([

@@ -27,7 +27,8 @@ make           | build           | cmd:make             | the Makefile
 curl           | demo test       | cmd:curl             | an unmodified client
 python3        | demo test bench | cmd:python3          | an unmodified server (http.server), and test programs
 iproute2       | demo test bench | cmd:ip               | network namespaces: the kernel's own stack as the peer across a tap
-gcc            | test bench      | cmd:cc               | small C programs that the tests run with and without the library
+valgrind       | test            | cmd:valgrind         | watches the memory of an intercepted program
+gcc            | test bench      | cmd:gcc              | small C programs that the tests run with and without the library; sanitizers
 libc6-dev      | test bench      | pkg:libc6-dev        | headers for them
 nginx-light    | test            | cmd:nginx            | a real server (epoll, sendfile, accept4); its system service stays off
 openssl        | test            | cmd:openssl          | certificates for TLS tests, s_client and s_server

@@ -63,9 +63,6 @@ static const struct reason STATIC = {"is statically linked", "use a dynamically 
 static const struct reason MACHINE = {"is for another kind of processor", "use a 64-bit build for this one"};
 
 static void say(const char *program, const struct reason *reason) {
-  struct nc_name name;
-  // Started as by inetd, a program may have its connection as stderr: the peer is not to read this.
-  if (nc_identify(2, &name)) return;
   const char *parts[] = {"netcond: ", program, " ", reason->why,
                          ", so nothing can be preloaded into it: it and what it starts use the host's network, not ",
                          nc_network_path(), ". To change that, ", reason->cure,
@@ -74,7 +71,7 @@ static void say(const char *program, const struct reason *reason) {
   struct iovec pieces[PARTS];
   for (int index = 0; index < PARTS; index++)
     pieces[index] = (struct iovec){.iov_base = (void *)parts[index], .iov_len = strlen(parts[index])};
-  (void)nc_raw(SYS_writev, 2, (long)pieces, PARTS, 0, 0, 0);
+  nc_say(pieces, PARTS);
 }
 
 struct identity {
@@ -154,15 +151,24 @@ static char *interpreter_of(char *head, size_t bytes) {
   return path[0] != 0 ? path : NULL;
 }
 
+// valgrind's tools are static, and see themselves to what is preloaded into the program that they run.
+static bool is_by_valgrind(char *const environment[]) {
+  static const char variable[] = "VALGRIND_LAUNCHER=";
+  for (; environment != NULL && *environment != NULL; environment++)
+    if (strncmp(*environment, variable, sizeof variable - 1) == 0) return true;
+  return false;
+}
+
 // Looks at an open file. Returns the interpreter to look at next, which stands in `head`, or null.
-static char *look_at(int fd, const char *path, const struct stat *file, char head[HEAD_BYTES]) {
+static char *look_at(int fd, const char *path, const struct stat *file, char *const environment[],
+                     char head[HEAD_BYTES]) {
   long bytes = nc_raw(SYS_pread64, fd, (long)head, HEAD_BYTES, 0, 0, 0);
   char *interpreter = bytes > 0 ? interpreter_of(head, (size_t)bytes) : NULL;
   if (interpreter != NULL) return interpreter; // privileges of a script are not heeded
   const struct reason *reason = reason_by_privilege(fd, file);
   if (reason == NULL && bytes > SELFMAG && memcmp(head, ELFMAG, SELFMAG) == 0)
     reason = reason_by_header(path, (const unsigned char *)head, (size_t)bytes);
-  if (reason != NULL && !is_told(file)) say(path, reason);
+  if (reason != NULL && !(reason == &STATIC && is_by_valgrind(environment)) && !is_told(file)) say(path, reason);
   return NULL;
 }
 
@@ -186,7 +192,7 @@ void nc_target_check(int folder, const char *path, int flags, char *const enviro
     int fd = is_open ? folder
                      : (int)nc_raw(SYS_openat, folder, (long)program, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, 0, 0);
     if (fd < 0) return; // to be executed, but not read
-    const char *next = look_at(fd, is_open ? "the open file" : program, &file, heads[deep % 2]);
+    const char *next = look_at(fd, is_open ? "the open file" : program, &file, environment, heads[deep % 2]);
     if (!is_open) nc_raw_close(fd);
     program = next;
     folder = AT_FDCWD;

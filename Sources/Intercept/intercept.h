@@ -264,6 +264,9 @@ enum nc_report {
   NC_REPORT_VERSION = 3, /* `detail` is the daemon's version */
 };
 
+/// Writes to stderr, unless that is a virtual socket.
+void nc_say(struct iovec *pieces, int count);
+
 /// Says on stderr what is wrong and how to cure it; each kind once for a process (and those it forks).
 void nc_report(enum nc_report kind, unsigned detail);
 

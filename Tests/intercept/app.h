@@ -40,7 +40,7 @@ struct scenario {
 };
 
 extern const struct scenario connect_scenarios[], listen_scenarios[], process_scenarios[], oracle_scenarios[],
-  exec_scenarios[];
+  exec_scenarios[], descriptor_scenarios[];
 
 static inline int control_open(void) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -5,7 +5,8 @@ succeeds at once, PENDING_PORT waits for the control command "complete" or "refu
 others are refused. Data is relayed between the two daemon ends of a connection, or echoed for connections that the
 control command "offer" made.
 
-Control (unix stream, a line each, answered by a line): offer N | complete | refuse | drop | connections | ops
+Control (unix stream, a line each, answered by a line): offer N | complete | refuse | drop | connections | ops |
+stop-accepting
 """
 
 import errno
@@ -305,6 +306,8 @@ class FakeDaemon(threading.Thread):
             for connection in self.clients:
                 self.forget(connection)
             self.clients = []
+        elif words[0] == "stop-accepting":
+            self.forget(self.rpc)
         elif words[0] == "connections":
             answer = str(self.connections)
         elif words[0] == "ops":

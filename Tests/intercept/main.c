@@ -3,7 +3,7 @@
 
 int main(int count, char **arguments) {
   static const struct scenario *const groups[] = {connect_scenarios, listen_scenarios, process_scenarios,
-                                                  oracle_scenarios, exec_scenarios};
+                                                  oracle_scenarios,  exec_scenarios,   descriptor_scenarios};
   CHECK(count == 2);
   alarm(60); // a hang is a failure
   for (unsigned group = 0; group < sizeof groups / sizeof groups[0]; group++)
