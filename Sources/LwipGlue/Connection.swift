@@ -65,6 +65,8 @@ struct Listener: ~Copyable {
   let interfaceIndex: UInt8
   var owner: UInt64
   var accepted: Deque<SlabKey> = []
+  /// `Connection.receiveLimitBytes` of those it accepts.
+  var receiveLimitBytes: Int?
 }
 
 extension SlabKey {

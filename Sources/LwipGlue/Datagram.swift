@@ -61,7 +61,7 @@ public struct DatagramFailure {
   public let error: Int32
   /// Linux tells sockets without IP_RECVERR only of fatal ones.
   public let isFatal: Bool
-  /// Who told, and with what message; nil where the stack found out by itself (no neighbour answered).
+  /// Who told, and with what message: the datagram's own source where no neighbour answered, as on Linux.
   public let teller: IPAddress?
   public let type: UInt8
   public let code: UInt8

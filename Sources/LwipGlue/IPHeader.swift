@@ -40,6 +40,26 @@ enum IPHeader {
     }
   }
 
+  /// Makes an IPv6 header the one of a fragment with `count` bytes of payload, and writes the fragment header behind it.
+  static func writeFragment(
+    _ base: UnsafeMutableRawPointer, _ count: Int, offset: Int, isLast: Bool, transport: UInt8, identification: UInt32
+  ) {
+    func put(_ value: UInt16, at offset: Int) {
+      base.storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt16.self)
+    }
+    put(UInt16(8 + count), at: 4)
+    base.storeBytes(of: fragment, toByteOffset: 6, as: UInt8.self)
+    put(UInt16(transport) << 8, at: 40)
+    put(UInt16(offset) | (isLast ? 0 : 1), at: 42)
+    base.storeBytes(of: identification.bigEndian, toByteOffset: 44, as: UInt32.self)
+  }
+
+  /// The folded sum of a header, in memory order; 0xffff where its checksum is right.
+  static func sum(_ header: Slice<UnsafeRawBufferPointer>) -> UInt16 {
+    let bytes = UnsafeRawBufferPointer(rebasing: header)
+    return nc_sum_fold(nc_sum_add(0, false, bytes.baseAddress, bytes.count))
+  }
+
   /// The pseudo-header's sum (RFC 768, RFC 8200 section 8.1) in memory order, as `nc_sum_add` goes on with it.
   static func pseudoSum(_ source: IPAddress, _ destination: IPAddress, _ transport: UInt8, bytes: Int) -> UInt64 {
     var sum = UInt64(UInt16(transport).bigEndian)

@@ -20,14 +20,16 @@ struct NeighbourWatch {
     let address: IPAddress
   }
 
-  struct Sender: Hashable {
+  struct Sender {
     let kind: DatagramProtocol
     let source: Endpoint
     let destination: Endpoint
+    /// The datagram's first bytes: what an error would quote of it.
+    let payload: [UInt8]
   }
 
   struct Waiting {
-    var senders: Set<Sender> = []
+    var senders: [Sender] = []
     var connections: [SlabKey] = []
   }
 
@@ -46,7 +48,7 @@ struct NeighbourWatch {
 
   mutating func add(_ sender: Sender, for hop: Hop, nowMilliseconds: UInt64) {
     update(hop, nowMilliseconds: nowMilliseconds) {
-      if $0.senders.count < Self.senderLimit { $0.senders.insert(sender) }
+      if $0.senders.count < Self.senderLimit { $0.senders.append(sender) }
     }
   }
 
@@ -66,7 +68,11 @@ extension Stack {
   /// Remembers who sent a datagram, where its next hop is not known yet.
   func watchNeighbour(of message: OutgoingMessage, _ interface: NetworkInterface) {
     guard let hop = interface.unknownHop(for: message.destination.address) else { return }
-    let sender = NeighbourWatch.Sender(kind: message.kind, source: message.source, destination: message.destination)
+    // Linux quotes 576 bytes of an IPv4 packet, with all headers (RFC 1812 section 4.3.2.3), and 1,280 of an IPv6 packet.
+    let quotedBytes = message.isV6 ? 1280 - 40 - 8 - 40 - 8 : 576 - 20 - 8 - 20 - 8
+    let sender = NeighbourWatch.Sender(
+      kind: message.kind, source: message.source, destination: message.destination,
+      payload: Array(message.payload.prefix(quotedBytes)))
     datagrams.neighbours.add(
       sender, for: NeighbourWatch.Hop(interface: interface.index, address: hop), nowMilliseconds: nowMilliseconds)
   }
@@ -91,11 +97,13 @@ extension Stack {
       // What Linux's own "host unreachable" to itself says: type 3 code 1, or ICMPv6's type 1 code 3; neither is fatal.
       let (type, code): (UInt8, UInt8) = hop.address.isV6 ? (1, 3) : (3, 1)
       for sender in waiting.senders {
-        datagramReceiver?.fail(
-          DatagramFailure(
-            kind: sender.kind, interface: hop.interface, source: sender.source, destination: sender.destination,
-            error: EHOSTUNREACH, isFatal: false, teller: nil, type: type, code: code, info: 0,
-            payload: UnsafeRawBufferPointer(start: nil, count: 0)))
+        sender.payload.withUnsafeBytes { payload in
+          datagramReceiver?.fail(
+            DatagramFailure(
+              kind: sender.kind, interface: hop.interface, source: sender.source, destination: sender.destination,
+              error: EHOSTUNREACH, isFatal: false, teller: sender.source.address, type: type, code: code, info: 0,
+              payload: payload))
+        }
       }
     }
   }

@@ -5,6 +5,7 @@ internal import Glibc
 struct InterfaceDatagramState {
   /// Groups, and how often each was joined.
   var memberships: [IPAddress: Int] = [:]
+  var reassembly = Reassembly()
   /// A next hop whose hardware address was known a moment ago.
   var knownHop: (address: IPAddress, untilMilliseconds: UInt64)?
   var pathMTUs: [IPAddress: (mtu: Int, expiresMilliseconds: UInt64)] = [:]
@@ -105,10 +106,6 @@ extension NetworkInterface {
       if datagrams.pathMTUs.count >= Self.pathMTULimit { datagrams.pathMTUs = [:] }
     }
     datagrams.pathMTUs[destination] = (believed, stack.nowMilliseconds + Self.pathMTUMilliseconds)
-    if destination.isV6, !offloads {
-      var ip = destination.lwip(zone: index)
-      nc_nd6_set_path_mtu(&ip.u_addr.ip6, UInt16(believed))
-    }
     return believed
   }
 }

@@ -12,9 +12,8 @@ extension NetworkInterface {
     let target = IPAddress(bytes: destination, isV6: false)
     if Stack.isSourceBuild, addresses.contains(where: { $0.address == target }) { return netif_loop_output(netif, p) }
     let header = p.pointee.payload.assumingMemoryBound(to: UInt8.self)
-    if offloads, Int(p.pointee.tot_len) > mtu, header[9] != protocolTCP {
-      return nc_ip4_fragment(p, netif, destination, UInt16(mtu))
-    }
+    let limit = limit(to: target, transport: header[9])
+    if Int(p.pointee.tot_len) > limit { return nc_ip4_fragment(p, netif, destination, UInt16(limit)) }
     guard var neighbour = neighbourV4(of: target) else { return err_t(ERR_RTE.rawValue) }
     return showingSource(of: header) { etharp_output(netif, p, &neighbour) }
   }
@@ -30,11 +29,10 @@ extension NetworkInterface {
   func outputV6(_ p: UnsafeMutablePointer<pbuf>?, _ destination: UnsafePointer<ip6_addr_t>?) -> err_t {
     guard let p, let destination else { return err_t(ERR_ARG.rawValue) }
     let header = p.pointee.payload.assumingMemoryBound(to: UInt8.self)
-    if offloads, Int(p.pointee.tot_len) > mtu, header[6] != protocolTCP {
-      return nc_ip6_fragment(p, netif, destination, UInt16(mtu))
-    }
-    // lwIP takes the /64 of each address for the link; a route or a longer prefix may know better.
     let target = IPAddress(bytes: destination, isV6: true)
+    let limit = limit(to: target, transport: header[6])
+    if Int(p.pointee.tot_len) > limit { return fragmentV6(p, destination, limit) }
+    // lwIP takes the /64 of each address for the link; a route or a longer prefix may know better.
     if !target.isMulticast, !target.isLinkLocal, let hop = nextHop(to: target), hop != target,
       addresses.contains(where: { $0.address.matches(target, prefixBits: 64) })
     {
@@ -42,6 +40,37 @@ extension NetworkInterface {
       return ethip6_output(netif, p, &neighbour)
     }
     return ethip6_output(netif, p, destination)
+  }
+
+  /// The largest packet that may leave whole. A link that segments cuts TCP's, by what the path takes; on others, segments
+  /// that were built before the path's MTU went down leave in fragments.
+  private func limit(to target: IPAddress, transport: UInt8) -> Int {
+    offloads && transport == protocolTCP ? .max : pathMTU(to: target)
+  }
+
+  /// Sends an IPv6 packet without extension headers in fragments (RFC 8200 section 4.5). lwIP's ip6_frag() takes the size
+  /// from its destination cache, which not every destination is in, and leaves its mark on the packet, which TCP may need
+  /// again.
+  private func fragmentV6(
+    _ p: UnsafeMutablePointer<pbuf>, _ destination: UnsafePointer<ip6_addr_t>, _ limit: Int
+  ) -> err_t {
+    stack.datagrams.identification &+= 1
+    let room = (limit - 48) & ~7
+    let payloadBytes = Int(p.pointee.tot_len) - 40
+    for offset in stride(from: 0, to: payloadBytes, by: room) {
+      let count = min(room, payloadBytes - offset)
+      guard let piece = pbuf_alloc(PBUF_LINK, UInt16(48 + count), PBUF_RAM) else { return err_t(ERR_MEM.rawValue) }
+      defer { pbuf_free(piece) }
+      let base = piece.pointee.payload!
+      pbuf_copy_partial(p, base, 40, 0)
+      IPHeader.writeFragment(
+        base, count, offset: offset, isLast: offset + count == payloadBytes,
+        transport: base.load(fromByteOffset: 6, as: UInt8.self), identification: stack.datagrams.identification)
+      pbuf_copy_partial(p, base + 48, UInt16(count), UInt16(40 + offset))
+      let result = outputV6(piece, destination)
+      guard result == ok else { return result }
+    }
+    return ok
   }
 
   /// Makes a frame of a packet and hands it to the link, with what the link has to finish.

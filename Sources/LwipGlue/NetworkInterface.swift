@@ -18,6 +18,8 @@ public struct InterfaceCounters: Sendable, Equatable {
   public var malformed: UInt64 = 0
   /// Frames lost for want of memory or frame slots.
   public var noMemory: UInt64 = 0
+  /// Fragments, and packets of them, that were dropped: malformed, overlapping, too many, or never completed.
+  public var fragments: UInt64 = 0
   /// Frames the link refused; TCP sends them again.
   public var linkFull: UInt64 = 0
 }
@@ -120,16 +122,18 @@ public final class NetworkInterface: FrameSource {
       return
     }
     guard admit(head) else { return }
+    defer {
+      hideV4()
+      stack.sweepTimeWait()
+    }
+    if isFragment(head) { return receiveFragment(frame) }
     guard let p = PacketBuffers.make(frame) else {
       counters.noMemory += 1
       return
     }
-    // What is reassembled is verified: its other fragments may have come without a word for them.
-    nc_netif_set_checksum_check(netif, !frame.offload.isTrusted || isFragment(head))
+    nc_netif_set_checksum_check(netif, !frame.offload.isTrusted)
     presentTimeWait(head)
     if ethernet_input(p, netif) != ERR_OK.rawValue { pbuf_free(p) }
-    hideV4()
-    stack.sweepTimeWait()
   }
 
   /// Lets a TCP segment meet the connection in TIME_WAIT that it is for, if there is one.
@@ -152,15 +156,6 @@ public final class NetworkInterface: FrameSource {
     stack.timeWait.present(
       tuple, isSynOnly: flags & 0x17 == 0x02,  // SYN without FIN, RST, ACK
       sequence: UInt32(bigEndian: tcp.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
-  }
-
-  private func isFragment(_ head: UnsafeRawBufferPointer) -> Bool {
-    let base = head.baseAddress.unsafelyUnwrapped
-    switch UInt16(bigEndian: base.loadUnaligned(fromByteOffset: 12, as: UInt16.self)) {
-    case 0x0800: return UInt16(bigEndian: base.loadUnaligned(fromByteOffset: 20, as: UInt16.self)) & 0x3fff != 0
-    case 0x86dd: return base.load(fromByteOffset: 20, as: UInt8.self) == IPHeader.fragment
-    default: return false
-    }
   }
 
   /// Whether the frame is for this interface; makes lwIP see the IPv4 address it is for.
@@ -220,15 +215,26 @@ public final class NetworkInterface: FrameSource {
   /// Delivers what was sent to the interface's own addresses.
   func pollLoopback() {
     guard nc_netif_has_loopback(netif) else { return }
-    nc_netif_set_checksum_check(netif, false)  // never left this process
     nc_netif_move_to_front(netif)  // an answer from ::1 takes the first interface that has it
     let (address, mask) = (nc_netif_ip4(netif), nc_netif_ip4_mask(netif))
     while let p = nc_netif_take_loopback(netif) {
+      if let fragment = loopedFragment(p) {
+        receiveFragment(fragment)
+        pbuf_free(p)
+        continue
+      }
+      nc_netif_set_checksum_check(netif, false)  // never left this process
       showDestination(of: p)
       if ip_input(p, netif) != ERR_OK.rawValue { pbuf_free(p) }
     }
     nc_netif_put_ip4(netif, address, mask)
     stack.sweepTimeWait()
+  }
+
+  /// The only looped packets in fragments: IPv6 datagrams too large for lwIP's buffers. They are in one piece.
+  private func loopedFragment(_ p: UnsafeMutablePointer<pbuf>) -> UnsafeRawBufferPointer? {
+    let packet = UnsafeRawBufferPointer(start: p.pointee.payload, count: Int(p.pointee.len))
+    return packet.count >= 48 && packet[0] >> 4 == 6 && packet[6] == IPHeader.fragment ? packet : nil
   }
 
   /// Makes lwIP see the IPv4 address that a looped packet is for: any of ours, and of 127.0.0.0/8.

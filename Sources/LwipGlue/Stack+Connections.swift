@@ -430,10 +430,11 @@ extension Stack {
     guard let pcb, error == ERR_OK.rawValue, let listener = listeners.pointer(listenerKey) else {
       return err_t(ERR_VAL.rawValue)
     }
-    let connection = Connection(
+    var connection = Connection(
       pcb: pcb, interfaceIndex: pcb.pointee.netif_idx, owner: 0,
       local: Endpoint(address: IPAddress(&pcb.pointee.local_ip), port: pcb.pointee.local_port),
       remote: Endpoint(address: IPAddress(&pcb.pointee.remote_ip), port: pcb.pointee.remote_port))
+    connection.receiveLimitBytes = listener.pointee.receiveLimitBytes
     guard let key = connections.insert(connection), let inserted = connections.pointer(key) else {
       return err_t(ERR_MEM.rawValue)  // lwIP then aborts the connection
     }

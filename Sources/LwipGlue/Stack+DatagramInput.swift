@@ -16,8 +16,7 @@ private let eaten: UInt8 = 1
 
 /// Datagrams in: UDP and echo replies to the receiver, errors to whoever they are for.
 ///
-/// Theory of operation: lwIP's raw control blocks see each packet that has passed lwIP's checks of the IP header, reassembled,
-/// before lwIP's own protocols do; none of lwIP's UDP control blocks is used. What the receiver does not take goes on to
+/// Theory of operation: lwIP's raw control blocks see each packet that has passed lwIP's checks of the IP header, before lwIP's own protocols do; none of lwIP's UDP control blocks is used. What the receiver does not take goes on to
 /// lwIP, which answers with port unreachable. An IPv6 packet is offered under its first header's number: those with
 /// extension headers are walked.
 extension Stack {
@@ -29,7 +28,11 @@ extension Stack {
     for number in [IPHeader.udp, IPHeader.icmp, IPHeader.icmpV6] + v6Only {
       let block = nc_raw_new(number, v6Only.contains(number)) { _, _, p, _ in
         guard let stack = Stack.current, let p else { return notEaten }
-        guard stack.onPacket(p) else { return notEaten }
+        guard let netif = nc_current_input_netif(),
+          stack.onPacket(
+            p, headerBytes: Int(nc_current_header_bytes()), from: IPAddress(nc_current_source()),
+            to: IPAddress(nc_current_destination()), NetworkInterface.of(netif))
+        else { return notEaten }
         pbuf_free(p)
         return eaten
       }
@@ -42,12 +45,12 @@ extension Stack {
     datagrams.controlBlocks = []
   }
 
-  /// Inside lwIP, which has the packet's IP header at its payload. True: the packet is dealt with.
-  private func onPacket(_ p: UnsafeMutablePointer<pbuf>) -> Bool {
-    guard let netif = nc_current_input_netif() else { return false }
-    let interface = NetworkInterface.of(netif)
-    let headerBytes = Int(nc_current_header_bytes())
-    guard let packet = IncomingPacket(p, headerBytes: headerBytes) else { return false }
+  /// Takes a packet whose IP header is at the payload of `p`. True: it is dealt with.
+  func onPacket(
+    _ p: UnsafeMutablePointer<pbuf>, headerBytes: Int, from source: IPAddress, to destination: IPAddress,
+    _ interface: NetworkInterface
+  ) -> Bool {
+    guard let packet = IncomingPacket(p, headerBytes: headerBytes, from: source, to: destination) else { return false }
     switch (packet.transport, packet.isV6) {
     case (IPHeader.udp, _): return onUDP(packet, interface)
     case (IPHeader.icmp, false): return onICMP(packet, interface)
@@ -134,7 +137,7 @@ extension Stack {
   }
 }
 
-/// A packet that lwIP is processing: a chain of buffers, with the IP header at the first's payload.
+/// A packet: a chain of lwIP's buffers, with the IP header at the first's payload, and all of it in the first.
 struct IncomingPacket {
   let isV6: Bool
   let source: IPAddress
@@ -150,7 +153,7 @@ struct IncomingPacket {
   private let headerBytes: Int
 
   /// Nil for a packet that is shorter than its headers.
-  init?(_ p: UnsafeMutablePointer<pbuf>, headerBytes: Int) {
+  init?(_ p: UnsafeMutablePointer<pbuf>, headerBytes: Int, from source: IPAddress, to destination: IPAddress) {
     let firstLength = Int(p.pointee.len)
     guard headerBytes >= 20, firstLength >= headerBytes, let base = p.pointee.payload else { return nil }
     let header = UnsafeRawBufferPointer(start: base, count: headerBytes)
@@ -165,8 +168,8 @@ struct IncomingPacket {
       trafficClass = header[1]
       transport = header[9]
     }
-    source = IPAddress(nc_current_source())
-    destination = IPAddress(nc_current_destination())
+    self.source = source
+    self.destination = destination
     self.p = p
     self.headerBytes = headerBytes
     // An IPv6 packet may be 65,575 bytes long; lwIP's total then has wrapped round, and comes right without the header.

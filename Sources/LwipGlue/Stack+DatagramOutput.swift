@@ -148,15 +148,15 @@ struct OutgoingMessage {
     }
     put(0x6000 | UInt16(options.trafficClass) << 4, at: 0)
     put(0, at: 2)
-    put(UInt16(count + (fragment == nil ? 0 : 8)), at: 4)
-    base.storeBytes(of: fragment == nil ? kind.rawValue : IPHeader.fragment, toByteOffset: 6, as: UInt8.self)
+    put(UInt16(count), at: 4)
+    base.storeBytes(of: kind.rawValue, toByteOffset: 6, as: UInt8.self)
     base.storeBytes(of: options.hopLimit, toByteOffset: 7, as: UInt8.self)
     source.address.withBytes { (base + 8).copyMemory(from: $0.baseAddress!, byteCount: 16) }
     destination.address.withBytes { (base + 24).copyMemory(from: $0.baseAddress!, byteCount: 16) }
     guard let fragment else { return }
-    put(UInt16(kind.rawValue) << 8, at: 40)
-    put(UInt16(fragment.offset) | (fragment.isLast ? 0 : 1), at: 42)
-    base.storeBytes(of: fragment.identification.bigEndian, toByteOffset: 44, as: UInt32.self)
+    IPHeader.writeFragment(
+      base, count, offset: fragment.offset, isLast: fragment.isLast, transport: kind.rawValue,
+      identification: fragment.identification)
   }
 
   /// Writes the transport's bytes `offset ..< offset + count`: header, then payload. A fragment has at least eight bytes,

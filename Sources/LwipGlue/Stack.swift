@@ -161,6 +161,7 @@ public final class Stack {
   public func runTimers() {
     timeWait.expire(nowMilliseconds: nowMilliseconds)
     tellOfSilentNeighbours()
+    for interface in interfaces { interface.expireFragments() }
     guard sys_timeouts_sleeptime() == 0 else { return }
     boundRetransmissionTimers()
     sys_check_timeouts()

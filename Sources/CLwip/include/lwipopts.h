@@ -34,12 +34,10 @@
 #define LWIP_DNS 0
 #define LWIP_DHCP 0
 #define IP_FORWARD 0
-#define IP_REASSEMBLY 1
+#define IP_REASSEMBLY 0 /* LwipGlue gives it whole packets (Reassembly.swift) */
+#define LWIP_IPV6_REASS 0
 #define IP_FRAG 1
-#define MEMP_NUM_REASSDATA 64
-#define IP_REASS_MAX_PBUFS 4096 /* about ninety datagrams of 64 KiB in fragments of an Ethernet frame */
 #define IP_DEFAULT_TTL 64 /* Linux's */
-#define IPV6_FRAG_COPYHEADER 1 /* the reassembly helper holds a pointer: required where pointers are 64 bit */
 
 /* Neighbours: table sizes bound how many peers on one wire can be resolved at once. */
 #define ARP_TABLE_SIZE 120

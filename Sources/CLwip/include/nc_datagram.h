@@ -83,12 +83,6 @@ static inline bool nc_nd6_knows(const struct netif *netif, const ip6_addr_t *nei
   return false;
 }
 
-/// Tells lwIP's IPv6 the path MTU towards a destination: what it sends by itself is fragmented accordingly.
-static inline void nc_nd6_set_path_mtu(const ip6_addr_t *destination, u16_t mtu) {
-  for (int i = 0; i < LWIP_ND6_NUM_DESTINATIONS; i++)
-    if (ip6_addr_cmp(&destination_cache[i].destination_addr, destination)) destination_cache[i].pmtu = mtu;
-}
-
 /// Takes the first packet that the netif sent to itself off its queue, or NULL: what netif_poll() does, one at a time.
 static inline struct pbuf *nc_netif_take_loopback(struct netif *netif) {
   struct pbuf *first = netif->loop_first, *last = first;

@@ -117,22 +117,6 @@ static inline err_t nc_ip4_fragment(struct pbuf *p, struct netif *netif, const i
   return err;
 }
 
-/// The same for IPv6 (RFC 8200 section 4.5); lwIP takes the size from its destination cache.
-static inline err_t nc_ip6_fragment(struct pbuf *p, struct netif *netif, const ip6_addr_t *destination, u16_t mtu) {
-#if LWIP_IPV6_FRAG
-  for (int i = 0; i < LWIP_ND6_NUM_DESTINATIONS; i++) {
-    if (!ip6_addr_cmp(&destination_cache[i].destination_addr, destination)) continue;
-    const u16_t saved = destination_cache[i].pmtu;
-    destination_cache[i].pmtu = mtu < saved ? mtu : saved;
-    const err_t err = ip6_frag(p, netif, destination);
-    destination_cache[i].pmtu = saved;
-    return err;
-  }
-#endif
-  (void)p, (void)netif, (void)mtu;
-  return ERR_RTE;
-}
-
 static inline u8_t nc_netif_index(struct netif *netif) { return netif_get_index(netif); }
 static inline struct netif *nc_current_input_netif(void) { return ip_current_input_netif(); }
 static inline int nc_netif_ip6_capacity(void) { return LWIP_IPV6_NUM_ADDRESSES; }
