@@ -64,6 +64,15 @@ int nc_send_with_fd(int fd, const void *data, size_t bytes, int passed) {
   return (size_t)sent == bytes ? 0 : -EMSGSIZE;
 }
 
+int nc_send_datagram(int fd, const void *header, size_t header_bytes, const void *vectors, size_t count) {
+  struct iovec parts[1001];
+  if (count > 1000) return -EMSGSIZE;
+  parts[0] = (struct iovec){.iov_base = (void *)header, .iov_len = header_bytes};
+  memcpy(parts + 1, vectors, count * sizeof *parts);
+  struct msghdr message = {.msg_iov = parts, .msg_iovlen = count + 1};
+  return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
 int nc_borrow_descriptor(int pid, int number) {
   const int process = pidfd_open(pid, 0);
   if (process < 0) return -errno;

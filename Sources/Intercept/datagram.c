@@ -104,10 +104,12 @@ ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr
   ssize_t bytes = count_bytes(message->msg_iov, message->msg_iovlen);
   if (bytes < 0) return bytes;
   if (bytes > UINT16_MAX) return -EMSGSIZE;
-  if ((flags & MSG_OOB) != 0) return -EOPNOTSUPP;
+  bool is_urgent = (flags & MSG_OOB) != 0;
+  if (is_urgent && (name->family == AF_INET || name->protocol != IPPROTO_UDP)) return -EOPNOTSUPP;
   struct nc_datagram header = {.kind = NC_DATAGRAM_DATA};
   int error = prepare_header(fd, name, message, (size_t)bytes, &header);
   if (error != 0) return error;
+  if (is_urgent && header.peer.family == AF_INET) return -EOPNOTSUPP; // udpv6_sendmsg does not look at it
   struct iovec parts[message->msg_iovlen + 1];
   parts[0] = (struct iovec){.iov_base = &header, .iov_len = sizeof header};
   size_t count = 1;

@@ -94,6 +94,10 @@ extension Daemon {
       let socket = sockets.pointer(key), socket.pointee.state != .closing
     {
       reply.status = perform(request, key, socket, descriptors: &descriptors, reply: &reply)
+    } else if let key = findDatagramSocket(descriptors[0], network: networks[client.pointee.network]),
+      let socket = datagrams.pointer(key)
+    {
+      reply.status = perform(request, key, socket, reply: &reply)
     } else {
       reply.status = performRetained(request, descriptors[0], &reply) ?? ENOTSOCK
     }
@@ -150,8 +154,13 @@ extension Daemon {
       return nil
     }
     guard type == Int32(SOCK_STREAM.rawValue) else {
-      reply.status = ESOCKTNOSUPPORT
-      return nil
+      do {
+        let protocolKind = try Self.datagramProtocol(family: family, type: type, number: kind)
+        return makeDatagramSocket(protocolKind, family: family, network: network, reply: &reply)
+      } catch {
+        reply.status = error.code
+        return nil
+      }
     }
     guard kind == 0 || kind == Int32(IPPROTO_TCP) else {
       reply.status = EPROTONOSUPPORT

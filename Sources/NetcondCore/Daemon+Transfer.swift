@@ -56,7 +56,8 @@ extension Daemon {
     }
     socket.pointee.operations.insert(.receive)
     ring.prepareReceive(
-      socket.pointee.fd, from: sendPool, maximumBytes: Self.sendBufferBytes, token: socketToken(key, Operation.receive))
+      socket.pointee.fd, from: sendPool, maximumBytes: Self.streamReceiveBytes,
+      token: socketToken(key, Operation.receive))
   }
 
   private func completeReceive(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ completion: Completion) {

@@ -19,7 +19,7 @@ public final class Daemon {
   /// What completes: the kinds of tokens.
   enum Kind {
     static let signal: UInt8 = 1, link: UInt8 = 2, accept: UInt8 = 3, client: UInt8 = 4, socket: UInt8 = 5,
-      cancel: UInt8 = 6
+      cancel: UInt8 = 6, datagram: UInt8 = 7
   }
 
   /// How a daemon is set up; the defaults are what the command line gives.
@@ -40,8 +40,10 @@ public final class Daemon {
   /// Frame buffers: the offload header, Ethernet's header and the largest IP packet, rounded up to pages.
   static let frameBufferBytes = 68 * 1024
   static let frameBufferCount = 1024
-  /// Buffers for the apps' bytes, each at most one super-segment.
-  static let sendBufferBytes = 64 * 1024
+  /// Buffers for the apps' bytes: a super-segment of a stream, or the largest datagram behind its header.
+  static let sendBufferBytes = 68 * 1024
+  /// The most that is taken from a stream at once: a super-segment.
+  static let streamReceiveBytes = 64 * 1024
   static let sendBufferCount = 2048
 
   let log: Logger
@@ -54,6 +56,7 @@ public final class Daemon {
   var networks: [Network] = []
   var hubs: [String: Hub] = [:]
   var sockets: Slab<Socket>
+  var datagrams: Slab<DatagramSocket>
   var clients: Slab<Client>
   var sendSlots = SendSlots()
   var appEnds = AppEnds()
@@ -68,6 +71,8 @@ public final class Daemon {
   private var lastExhaustionReport: UInt64 = 0
   /// Sockets whose receive found no buffer.
   var starved: Deque<SlabKey> = []
+  var starvedDatagrams: Deque<SlabKey> = []
+  private var datagramGate: DatagramGate?
   let nonce = UInt64.random(in: .min ... .max)
   var nextSocketID: UInt64 = 1
   private(set) var now: UInt64 = 0
@@ -88,6 +93,7 @@ public final class Daemon {
       ring: ring, group: 2, bufferBytes: Self.sendBufferBytes, count: Self.sendBufferCount, ringDepth: 64)
     frames = FramePool(limit: 8192)
     sockets = Slab(capacity: options.socketLimit)
+    datagrams = Slab(capacity: options.socketLimit)
     clients = Slab(capacity: options.clientLimit)
     signals = try SignalSource([SIGTERM, SIGINT, SIGQUIT])
     let memory = PoolMemory(sendPool)
@@ -100,6 +106,8 @@ public final class Daemon {
     stack.reservedPorts = { [unowned self] interface, port in
       networks.contains { $0.interface.number == interface && $0.ports.isUsed(port) }
     }
+    datagramGate = DatagramGate(self)
+    stack.datagramReceiver = datagramGate
     let lwip = Stack.isSourceBuild ? "source build" : "Debian's package: 64 KiB windows, no offloads"
     let isWhole = ring.capabilities.isComplete && Stack.isSourceBuild
     log.log(level: isWhole ? .info : .notice, "io_uring: \(ring.capabilities); lwIP: \(lwip)")
@@ -205,6 +213,7 @@ public final class Daemon {
     framePool.replenish()
     sendPool.replenish()
     resumeStarved()
+    resumeStarvedDatagrams()
   }
 
   /// Tries again what failed for want of descriptors: at once it would fail again, for ever.
@@ -260,6 +269,7 @@ public final class Daemon {
       networks[number].link.complete(
         operation: token.operation, detail: UInt32(truncatingIfNeeded: token.owner), completion)
     case Kind.socket: completeSocket(SlabKey(bits: token.owner), operation: token.operation, completion)
+    case Kind.datagram: completeDatagram(SlabKey(bits: token.owner), operation: token.operation, completion)
     case Kind.client: completeClient(SlabKey(bits: token.owner), completion)
     case Kind.accept: completeAccept(networks[Int(token.owner)], completion)
     case Kind.signal: completeSignal(completion)
@@ -321,6 +331,9 @@ public final class Daemon {
     }
     for key in clients.keys { removeClient(key) }
     for key in sockets.keys { drain(key) }
+    for key in datagrams.keys {
+      if let socket = datagrams.pointer(key) { closeDatagramSocket(key, socket) }
+    }
   }
 
   var cancelToken: Token { Token(kind: Kind.cancel, operation: 0, owner: 0) }
@@ -349,6 +362,12 @@ struct DaemonCounters {
   var protocolErrors: UInt64 = 0
   /// RPCs refused at a limit.
   var refusals: UInt64 = 0
+  /// Datagrams and errors given to apps; those that an app's end had no room for.
+  var deliveredDatagrams: UInt64 = 0
+  var droppedDatagrams: UInt64 = 0
+  /// What apps wrote that could not be sent after all, or was no datagram.
+  var unsentDatagrams: UInt64 = 0
+  var malformedDatagrams: UInt64 = 0
 }
 
 /// The pool of the apps' bytes, as the stack sees it.

@@ -16,8 +16,12 @@ final class Network: LinkDelegate, FrameTransmitter {
   /// No descriptor was left for another program; the loop tries again soon.
   var acceptIsPaused = false
   var ports = PortTable()
+  var udp = DatagramTable(.udp)
+  /// Of ICMP sockets.
+  var identifiers = DatagramTable(.identifiers)
   /// Open sockets by the cookie of the app's end.
   var socketsByCookie: [UInt64: UInt64] = [:]
+  var datagramsByCookie: [UInt64: UInt64] = [:]
   let configuration: NetworkConfiguration
   private let stack: Stack
   private let log: Logger

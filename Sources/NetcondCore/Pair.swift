@@ -15,6 +15,9 @@ enum Pair {
   /// (datapath.md); the kernel caps it at net.core.wmem_max unless the daemon may override that.
   static let connectedSendBufferBytes: Int32 = 512 * 1024
 
+  /// The buffer of each end of a datagram socket: net.core.rmem_default of Linux, as the kernel takes it before it doubles.
+  static let datagramBufferBytes: Int32 = 106_496
+
   /// Makes a pair.
   /// - Returns: the daemon's end and the app's end, both blocking (the ring needs no O_NONBLOCK); or a negated errno.
   static func make(type: Int32) -> (daemon: Int32, app: Int32) {

@@ -78,6 +78,13 @@ public final class Ring {
     finish(sqe, token, group: pool.group)
   }
 
+  /// recv(2) of message after message, each into a buffer the kernel takes from `pool`, while buffers last (Linux 6.0).
+  public func prepareReceiveMultishot(_ fd: Int32, from pool: BufferPool, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_recv_multishot(sqe, fd, nil, 0, 0)
+    finish(sqe, token, group: pool.group)
+  }
+
   /// read(2) of whole frames into buffers of `pool`, again and again while buffers last; needs `readMultishot`.
   public func prepareReadMultishot(_ fd: Int32, from pool: BufferPool, token: Token) {
     let sqe = entry(token)

@@ -30,6 +30,10 @@ int nc_take_descriptors(void *message, int *out, int capacity);
 /// SIGPIPE. 0, or a negated errno (EMSGSIZE where only a part could be sent).
 int nc_send_with_fd(int fd, const void *data, size_t bytes, int passed);
 
+/// Sends one message: `header`, then `count` pieces (struct iovec) at `vectors`, at most 1,000; never waits, never raises
+/// SIGPIPE. 0, or a negated errno.
+int nc_send_datagram(int fd, const void *header, size_t header_bytes, const void *vectors, size_t count);
+
 /// Borrows descriptor `number` of process `pid` (pidfd_getfd(2), Linux 5.6; needs the right to trace it). A descriptor, or
 /// a negated errno.
 int nc_borrow_descriptor(int pid, int number);

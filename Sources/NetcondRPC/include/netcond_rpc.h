@@ -32,8 +32,9 @@ enum nc_op {
   NC_OP_NAMES = 5,      /* fd; reply carries local and remote address */
   NC_OP_SETSOCKOPT = 6, /* fd; argument = {level, name, length}; data */
   NC_OP_GETSOCKOPT = 7, /* fd; argument = {level, name, capacity}; reply: argument[0] = length, data */
-  NC_OP_ROUTE = 8,      /* fd of a datagram socket; address = destination, or none. Binds the socket if it is not bound,
-                           as a first send does; status: what that send would fail with at once, else 0; local = source */
+  NC_OP_ROUTE = 8,      /* fd of a datagram socket; address = destination, or none; argument[0] = payload bytes; data = the
+                           source wanted (struct nc_address). Binds the socket if it is not bound, as a first send does;
+                           status: what that send would fail with at once, else 0; local = source; argument[0] = MTU */
   NC_OP_FACTS = 9,      /* no fd; argument = {enum nc_fact, index}; reply: data; ENOENT beyond the last */
   NC_OP_QUEUED = 10,    /* fd; reply: argument = {bytes not acknowledged or not sent, of those not sent at all} */
 };
@@ -121,7 +122,8 @@ struct nc_datagram {
   uint8_t traffic_class;   /* TOS */
   uint8_t icmp_type;       /* NC_DATAGRAM_ERROR: of the message that told of it; 0 = none */
   uint8_t icmp_code;
-  uint32_t info;           /* NC_DATAGRAM_ERROR: ee_info (the MTU of a datagram that was too big) */
+  uint32_t info;           /* NC_DATAGRAM_ERROR: ee_info (the MTU of a datagram that was too big). NC_DATAGRAM_DATA to an
+                              IPv4 group or broadcast: ipi_spec_dst, in network byte order; else 0 */
   uint32_t flags;          /* NC_DATAGRAM_HAS_… */
   struct nc_address peer;  /* to the app: the sender (of an ERROR: the destination it was for); to the daemon: the
                               destination, none = the peer that the socket is connected to */

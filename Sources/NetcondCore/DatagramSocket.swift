@@ -1,0 +1,123 @@
+internal import Glibc
+internal import LwipGlue
+internal import Slab
+
+/// One intercepted datagram socket: UDP, or ICMP echo (icmp(7)). Lives from the RPC that makes it until the last app end
+/// has closed and its operations have completed.
+struct DatagramSocket: ~Copyable {
+  let id: UInt64
+  let network: Int
+  /// AF_INET or AF_INET6, as the app asked.
+  let family: Int32
+  let kind: DatagramProtocol
+  /// The daemon's end.
+  let fd: Int32
+  /// SO_COOKIE of the app's end, by which RPCs find the socket.
+  let cookie: UInt64
+  var isClosing = false
+  /// A receive from the app is under way (it stays so over many datagrams), or a poll for the app's close.
+  var isReceiving = false
+  var isWatching = false
+  /// What it is bound to, and its port or identifier; nil while it has none.
+  var local: Endpoint?
+  /// bind() gave the address, or the port: connect and disconnect leave them alone (SOCK_BINDADDR_LOCK, _BINDPORT_LOCK).
+  var keepsAddress = false
+  var keepsPort = false
+  var peer: Endpoint?
+  var options = SocketOptions()
+  /// What `options` say, for each datagram.
+  var settings: DatagramSettings
+  var memberships: [Membership] = []
+  /// Datagrams for the app that its end had no room for.
+  var drops: UInt64 = 0
+
+  init(id: UInt64, network: Int, family: Int32, kind: DatagramProtocol, fd: Int32, cookie: UInt64) {
+    self.id = id
+    self.network = network
+    self.family = family
+    self.kind = kind
+    self.fd = fd
+    self.cookie = cookie
+    settings = DatagramSettings(SocketOptions())
+  }
+
+  var isV6: Bool { family == AF_INET6 }
+  var anyAddress: IPAddress { isV6 ? .anyV6 : .anyV4 }
+
+  /// The address it speaks from where the datagram does not say; nil: what the route gives.
+  func sourceAddress(_ interface: NetworkInterface) -> IPAddress? {
+    guard let address = local?.address, !address.isAny, !address.isMulticast, !interface.isBroadcast(address) else {
+      return nil
+    }
+    return address
+  }
+
+  func binding(_ key: SlabKey, _ address: IPAddress, reusesAddress: Bool) -> DatagramTable.Binding {
+    DatagramTable.Binding(
+      socket: key, address: address, isV6Socket: isV6, isV6Only: settings.isV6Only,
+      reusesAddress: reusesAddress || settings.reusesAddress, reusesPort: settings.reusesPort, peer: peer)
+  }
+}
+
+/// The options that matter to each datagram, read once after each change. The numbers are linux/in.h's and in6.h's.
+struct DatagramSettings {
+  var reusesAddress = false
+  var reusesPort = false
+  var mayBroadcast = false
+  var isV6Only = false
+  var (hops, hopsV6) = (UInt8(64), UInt8(64))
+  var (multicastHops, multicastHopsV6) = (UInt8(1), UInt8(1))
+  var (trafficClass, trafficClassV6) = (UInt8(0), UInt8(0))
+  var (loops, loopsV6) = (true, true)
+  var (reportsErrors, reportsErrorsV6) = (false, false)
+  /// Groups joined by other sockets of the network are heard too (IP_MULTICAST_ALL).
+  var (hearsAllGroups, hearsAllGroupsV6) = (true, true)
+  /// IP_PMTUDISC_…
+  var (discovery, discoveryV6) = (Int32(1), Int32(1))
+  var neverFragmentsV6 = false
+  /// SO_RCVBUF, as it reads back: twice what was asked for.
+  var receiveBufferBytes: Int32 = 212_992
+  /// IP_MULTICAST_IF: an address of the interface to use.
+  var multicastSource: IPAddress?
+
+  init(_ options: SocketOptions) {
+    func ip(_ name: Int32, _ initial: Int32) -> Int32 { options.number(Int32(IPPROTO_IP), name) ?? initial }
+    func ip6(_ name: Int32, _ initial: Int32) -> Int32 { options.number(Int32(IPPROTO_IPV6), name) ?? initial }
+    func socket(_ name: Int32) -> Int32 { options.number(SOL_SOCKET, name) ?? 0 }
+    reusesAddress = socket(SO_REUSEADDR) != 0
+    reusesPort = socket(SO_REUSEPORT) != 0
+    mayBroadcast = socket(SO_BROADCAST) != 0
+    isV6Only = ip6(26, 0) != 0
+    hops = UInt8(clamping: ip(2, 64))
+    hopsV6 = UInt8(clamping: ip6(16, 64))
+    multicastHops = UInt8(clamping: ip(33, 1))
+    multicastHopsV6 = UInt8(clamping: ip6(18, 1))
+    trafficClass = UInt8(clamping: ip(1, 0))
+    trafficClassV6 = UInt8(clamping: ip6(67, 0))
+    loops = ip(34, 1) != 0
+    loopsV6 = ip6(19, 1) != 0
+    reportsErrors = ip(11, 0) != 0
+    reportsErrorsV6 = ip6(25, 0) != 0
+    hearsAllGroups = ip(49, 1) != 0
+    hearsAllGroupsV6 = ip6(29, 1) != 0
+    discovery = ip(10, 1)
+    discoveryV6 = ip6(23, 1)
+    neverFragmentsV6 = ip6(62, 0) != 0
+    receiveBufferBytes = socket(SO_RCVBUF)
+  }
+
+  /// IP_PMTUDISC_DO, _PROBE: what exceeds the MTU is EMSGSIZE.
+  func neverFragments(isV6: Bool) -> Bool {
+    let mode = isV6 ? discoveryV6 : discovery
+    return mode == 2 || mode == 3 || isV6 && neverFragmentsV6
+  }
+}
+
+extension SocketOptions {
+  /// An option whose value is an int; nil where there is no such option.
+  func number(_ level: Int32, _ name: Int32) -> Int32? {
+    withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { buffer in
+      get(level: level, name: name, into: buffer) == 4 ? buffer.load(as: Int32.self) : nil
+    }
+  }
+}
