@@ -1,4 +1,4 @@
-// Scenarios of exec: each way to start a program, with an environment that holds nothing of the network.
+// Scenarios of exec: each way to start a program, with an environment that holds nothing of the network. And of plugins.
 #include <alloca.h>
 #include <dlfcn.h>
 #include <spawn.h>
@@ -213,6 +213,32 @@ static void unpreloadable(void) {
   check_child(child);
 }
 
+static int socket_of(void *plugin) {
+  int (*open_one)(void);
+  CHECK(plugin != NULL);
+  void *found = dlsym(plugin, "plugin_socket");
+  memcpy(&open_one, &found, sizeof open_one);
+  return open_one();
+}
+
+// plugin.so stands in the RUNPATH of this program, which is searched for its own calls only.
+static void plugins(void) {
+  CHECK(is_virtual(socket_of(dlopen("plugin.so", RTLD_NOW | RTLD_LOCAL))));
+  CHECK(is_virtual(socket_of(dlopen("plugin-deep.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND))));
+  CHECK(dlopen("no-such-plugin.so", RTLD_NOW) == NULL && strstr(dlerror(), "no-such-plugin.so") != NULL);
+  // A world of its own: its libc is not ours, so its sockets are the host's. It must work, though.
+  int apart = socket_of(dlmopen(LM_ID_NEWLM, "plugin.so", RTLD_NOW));
+  CHECK(apart >= 0 && !is_virtual(apart));
+  // Ourselves a second time, in there.
+  char *copy = strdup(getenv("LD_PRELOAD"));
+  void *second = dlmopen(LM_ID_NEWLM, copy, RTLD_NOW);
+  CHECK(second != NULL);
+  int (*open_one)(int, int, int);
+  void *found = dlsym(second, "socket");
+  memcpy(&open_one, &found, sizeof open_one);
+  CHECK(is_virtual(open_one(AF_INET, SOCK_STREAM, 0)) && is_virtual(tcp(0)));
+}
+
 const struct scenario exec_scenarios[] = {
   {"exec-child-inside", child_inside},
   {"exec-child-inside-bare", child_inside_bare},
@@ -228,5 +254,6 @@ const struct scenario exec_scenarios[] = {
   {"exec-inherited", inherited},
   {"exec-in-handler", from_handler},
   {"exec-unpreloadable", unpreloadable},
+  {"plugins", plugins},
   {NULL, NULL},
 };

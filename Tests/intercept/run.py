@@ -30,7 +30,7 @@ SCENARIOS = """connect-blocking connect-nonblocking-success connect-nonblocking-
 connect-interrupted connect-restarted connect-send-timeout connect-ipv6 connect-shutdown connect-fast-open accept-flags
 accept-emfile-keeps-connection accept-blocking accept-cancelled listener-shutdown bind-names options
 addresses-in-transfer low-fd-numbers rpc-fd-closed rpc-fd-overwritten rpc-dropped fork vfork threads-and-forks
-signal-handler exec-every-way exec-spawn exec-shells exec-environments exec-inherited exec-in-handler
+signal-handler exec-every-way exec-spawn exec-shells exec-environments exec-inherited exec-in-handler plugins
 fds-passed fds-stolen fds-copied fds-reused fds-all-closed fds-no-standard fds-few-numbers fds-stdio fds-daemonised
 fds-cancelled fds-chrooted fds-without-proc fds-sandboxed""".split()
 
@@ -49,8 +49,8 @@ BEYOND = {
         "exec-in-handler": "holds signals back until the next system call; the scenario makes none",
     },
 }
-# Of the library as it is built for use; the last runs programs that a runtime cannot be loaded into either.
-RELEASE_ONLY = ("exported-symbols", "needed-libraries", "exec-unpreloadable")
+# Of the library as it is built for use; the last two also load it into what a runtime cannot be loaded into.
+RELEASE_ONLY = ("exported-symbols", "needed-libraries", "exec-unpreloadable", "plugins")
 
 
 class Failure(Exception):
@@ -74,7 +74,11 @@ class Bench:
         names = ("main", "connect", "listen", "process", "exec", "descriptors", "oracle")
         sources = [os.path.join(HERE, name + ".c") for name in names]
         subprocess.run([compiler, "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-pthread", "-Wall", "-Wextra", "-Wno-nonnull",
-                        "-o", self.program] + sources, check=True)
+                        "-Wl,--enable-new-dtags,-rpath,$ORIGIN/plugins", "-o", self.program] + sources, check=True)
+        os.mkdir(os.path.join(folder, "plugins"))
+        for source, target in (("plugin", "plugins/plugin"), ("plugin", "plugins/plugin-deep"), ("other", "other")):
+            subprocess.run([compiler, "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", os.path.join(folder, target + ".so"),
+                            os.path.join(HERE, source + ".c")], check=True)
 
     def run(self, scenario, network, preload=True, control="", extra={}, **how):
         environment = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "ZT_NC_NETWORK")}
@@ -175,6 +179,14 @@ def relative_paths(bench):
             daemon.stop()
 
 
+def other_library(bench):
+    """Before ours and behind it."""
+    other = os.path.join(bench.folder, "other.so")
+    for preload in ([other] + bench.preload, bench.preload + [other]):
+        for scenario in ("connect-blocking", "accept-flags", "fork", "exec-every-way", "fds-passed", "fds-all-closed"):
+            expect_success(bench.with_daemon(scenario, extra={"LD_PRELOAD": ":".join(preload)}))
+
+
 def unpreloadable(bench):
     def target(name, *flags):
         path = os.path.join(bench.folder, name)
@@ -231,6 +243,7 @@ def tests():
     yield "silent-daemon", silent_daemon
     yield "exec-relative-paths", relative_paths
     yield "exec-unpreloadable", unpreloadable
+    yield "other-library", other_library
     for scenario in ORACLES:
         yield scenario, lambda bench, name=scenario: oracle(bench, name)
     for scenario in SCENARIOS:
