@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -138,10 +140,72 @@ static void nonblocking(void) {
   CHECK(outcome(fd) == ECONNREFUSED && close(fd) == 0);
 }
 
+static int datagram_socket(struct sockaddr_in *name) {
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  socklen_t length = sizeof *name;
+  *name = address;
+  name->sin_port = 0;
+  CHECK(fd >= 0 && bind(fd, (struct sockaddr *)name, sizeof *name) == 0);
+  CHECK(getsockname(fd, (struct sockaddr *)name, &length) == 0 && name->sin_port != 0);
+  return fd;
+}
+
+static void datagrams(void) {
+  struct sockaddr_in here, there, from;
+  int sender = datagram_socket(&here), receiver = datagram_socket(&there);
+  char *data = malloc(5000), *got = malloc(5000), control[256];
+  memset(data, 'd', 5000);
+  CHECK(sendto(sender, data, 5000, 0, (struct sockaddr *)&there, sizeof there) == 5000);
+  struct iovec part = {got, 5000};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_name = &from, .msg_namelen = sizeof from,
+                           .msg_control = control, .msg_controllen = sizeof control};
+  CHECK(recvmsg(receiver, &message, 0) == 5000 && memcmp(data, got, 5000) == 0 && from.sin_port == here.sin_port);
+  CHECK(connect(sender, (struct sockaddr *)&there, sizeof there) == 0 && send(sender, "", 0, 0) == 0);
+  CHECK(write(sender, "truncated", 9) == 9 && recv(receiver, got, 10, 0) == 0);
+  CHECK(recv(receiver, got, 4, MSG_PEEK | MSG_TRUNC) == 9 && read(receiver, got, 4) == 4 && memcmp(got, "trun", 4) == 0);
+  struct mmsghdr both[2] = {{.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1}},
+                            {.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1}}};
+  part.iov_len = 7;
+  CHECK(sendmmsg(sender, both, 2, 0) == 2 && recvmmsg(receiver, both, 2, 0, NULL) == 2 && both[1].msg_len == 7);
+  // Nobody is there any more: the next call tells.
+  close(receiver);
+  CHECK(send(sender, "x", 1, 0) == 1);
+  struct pollfd readable = {.fd = sender, .events = POLLIN};
+  CHECK(poll(&readable, 1, 10000) == 1 && recv(sender, got, 1, 0) == -1 && errno == ECONNREFUSED);
+  close(sender);
+  free(data), free(got);
+}
+
+static void names(const char *text) {
+  struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+  CHECK(getaddrinfo(text, "http", &hints, &found) == 0 && found->ai_addrlen == sizeof(struct sockaddr_in));
+  CHECK(((struct sockaddr_in *)found->ai_addr)->sin_port == htons(80));
+  freeaddrinfo(found);
+  CHECK(getaddrinfo("localhost", NULL, &hints, &found) == 0);
+  freeaddrinfo(found);
+  CHECK(getaddrinfo("no-such-host.invalid", NULL, &hints, &found) != 0);
+  char host[NI_MAXHOST];
+  CHECK(getnameinfo((struct sockaddr *)&address, sizeof address, host, sizeof host, NULL, 0, NI_NUMERICHOST) == 0);
+  CHECK(strcmp(host, text) == 0 && gethostbyname(text) != NULL);
+  struct ifaddrs *interfaces;
+  int seen = 0;
+  CHECK(getifaddrs(&interfaces) == 0);
+  for (const struct ifaddrs *one = interfaces; one != NULL; one = one->ifa_next)
+    if (one->ifa_addr != NULL && one->ifa_addr->sa_family == AF_INET)
+      seen += ((struct sockaddr_in *)one->ifa_addr)->sin_addr.s_addr == address.sin_addr.s_addr;
+  CHECK(seen == 1);
+  freeifaddrs(interfaces);
+  struct if_nameindex *indices = if_nameindex();
+  CHECK(indices != NULL && indices[0].if_index != 0);
+  if_freenameindex(indices);
+}
+
 int main(int count, char **arguments) {
   CHECK(count == 2 && inet_pton(AF_INET, arguments[1], &address.sin_addr) == 1);
   alarm(60);
   streams();
   nonblocking();
+  datagrams();
+  names(arguments[1]);
   puts("ok");
 }
