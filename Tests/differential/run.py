@@ -93,8 +93,8 @@ class Namespace:
     def configure(self, device, addresses):
         self.ip("link", "set", device, "mtu", str(MTU))
         for address in addresses:
-            six = ":" in address
-            self.ip(*(["-6"] if six else []), "address", "add", address, "dev", device, *(["nodad"] if six else []))
+            extra = ["nodad"] if ":" in address else ["broadcast", "+"]
+            self.ip("address", "add", address, "dev", device, *extra)
         self.ip("link", "set", device, "up")
 
     def close(self):
