@@ -59,7 +59,7 @@ let package = Package(
     .target(
       name: "NetcondCore",
       dependencies: [
-        "CSignal", "CSocket", "NetcondRPC", "Frames", "Slab", "UringLoop", "LwipGlue", "Links",
+        "CSignal", "CSocket", "CUring", "NetcondRPC", "Frames", "Slab", "UringLoop", "LwipGlue", "Links",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
@@ -83,7 +83,7 @@ let package = Package(
     .testTarget(
       name: "LwipGlueTests", dependencies: ["LwipGlue", "Frames", "Slab", "Links", "UringLoop"], swiftSettings: swift),
     .testTarget(
-      name: "NetcondCoreTests", dependencies: ["NetcondCore", "LwipGlue", "Frames", "Slab"], swiftSettings: swift),
+      name: "NetcondCoreTests", dependencies: ["NetcondCore", "LwipGlue", "Frames", "Slab", "UringLoop"], swiftSettings: swift),
     .testTarget(
       name: "SystemTests", dependencies: ["TestSupport", "BenchKit", "NetcondRPC"], path: "Tests/SystemTests",
       exclude: ["Programs"], swiftSettings: swift),

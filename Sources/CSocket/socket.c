@@ -105,3 +105,9 @@ int nc_peer_process(int fd) {
   socklen_t size = sizeof credentials;
   return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.pid : 0;
 }
+
+unsigned nc_peer_user(int fd) {
+  struct ucred credentials;
+  socklen_t size = sizeof credentials;
+  return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.uid : (unsigned)-1;
+}

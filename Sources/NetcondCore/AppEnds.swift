@@ -15,12 +15,14 @@ struct AppEnds {
   /// Nanoseconds that may be spent in any second.
   private static let budgetPerSecond: UInt64 = 200_000_000
 
-  /// A listing that lacks a socket is made anew only after this long.
-  private static let listingNanoseconds: UInt64 = 50_000_000
+  /// A listing that is younger than the connection but lacks its socket, which may have been accepted since, is made anew
+  /// only after this many times what it took: a storm must not list a large process for each.
+  private static let listingPause: UInt64 = 4
 
   /// The sockets of a process: inodes with descriptors, as they were at `time`. What is found is verified before use.
   private struct Listing {
     let time: UInt64
+    let pauseEnd: UInt64
     let sockets: [UInt: Int32]
   }
 
@@ -29,9 +31,11 @@ struct AppEnds {
   private var spent: UInt64 = 0
 
   /// Makes the socket `inode` of some process report `error` when its peer closes next, if it can be found.
-  /// - Parameter process: where to look first.
-  mutating func inject(inode: UInt, process: Int32, error: Int32) {
-    guard let fd = borrow(inode: inode, process: process) else { return }
+  /// - Parameters:
+  ///   - process: where to look first.
+  ///   - time: since when the process may have had it, in nanoseconds of the monotonic clock.
+  mutating func inject(inode: UInt, process: Int32, since time: UInt64, error: Int32) {
+    guard let fd = borrow(inode: inode, process: process, since: time) else { return }
     defer { close(fd) }
     // The kernel will say ECONNRESET; the library knows better then (docs/rpc.md, "Names").
     if error != ECONNRESET { nc_add_marks(fd, error << Int32(NC_MARK_ERROR_SHIFT)) }
@@ -40,8 +44,8 @@ struct AppEnds {
   }
 
   /// A copy of the socket `inode` of some process, which the caller closes; nil where it is not found.
-  /// - Parameter process: where to look first.
-  mutating func borrow(inode: UInt, process: Int32) -> Int32? {
+  /// - Parameters: as of `inject`.
+  mutating func borrow(inode: UInt, process: Int32, since time: UInt64) -> Int32? {
     let start = monotonicNanoseconds()
     if start / 1_000_000_000 != second {
       second = start / 1_000_000_000
@@ -50,17 +54,17 @@ struct AppEnds {
     }
     guard spent < Self.budgetPerSecond else { return nil }
     defer { spent += monotonicNanoseconds() - start }
-    if let fd = take(inode, from: process) { return fd }
+    if let fd = take(inode, from: process, since: time) { return fd }
     for name in Self.entries(of: "/proc") {
       guard let other = Int32(name), other != process else { continue }
-      if let fd = take(inode, from: other) { return fd }
+      if let fd = take(inode, from: other, since: time) { return fd }
       if monotonicNanoseconds() - start + spent > Self.budgetPerSecond { break }
     }
     return nil
   }
 
-  private mutating func take(_ inode: UInt, from process: Int32) -> Int32? {
-    guard let number = find(inode, in: process) else { return nil }
+  private mutating func take(_ inode: UInt, from process: Int32, since time: UInt64) -> Int32? {
+    guard let number = find(inode, in: process, since: time) else { return nil }
     let fd = nc_borrow_descriptor(process, number)
     guard fd >= 0 else { return nil }
     guard nc_socket_inode(fd) == inode else {  // closed and used again meanwhile
@@ -70,13 +74,15 @@ struct AppEnds {
     return fd
   }
 
-  private mutating func find(_ inode: UInt, in process: Int32) -> Int32? {
+  private mutating func find(_ inode: UInt, in process: Int32, since time: UInt64) -> Int32? {
     let now = monotonicNanoseconds()
     if let listing = listings[process] {
       if let number = listing.sockets[inode] { return number }
-      if now < listing.time + Self.listingNanoseconds { return nil }
+      if now < listing.pauseEnd, time <= listing.time { return nil }
     }
-    let listing = Listing(time: now, sockets: Self.sockets(of: process))
+    let found = Self.sockets(of: process)
+    let end = monotonicNanoseconds()
+    let listing = Listing(time: now, pauseEnd: end + (end - now) * Self.listingPause, sockets: found)
     listings[process] = listing
     return listing.sockets[inode]
   }

@@ -1,4 +1,5 @@
 internal import CSocket
+internal import CUring  // struct iovec: of the modules that declare it, the importer may pick this one
 internal import Glibc
 internal import NetcondRPC
 internal import Slab
@@ -8,6 +9,7 @@ struct Client: ~Copyable {
   let fd: Int32
   let network: Int
   let process: Int32
+  let user: UInt32
   /// Request, its vector, the message header and room for control data: the kernel writes here while a receive is under
   /// way.
   let message: UnsafeMutablePointer<msghdr>
@@ -20,6 +22,7 @@ struct Client: ~Copyable {
     self.fd = fd
     self.network = network
     process = nc_peer_process(fd)
+    user = nc_peer_user(fd)
     message = .allocate(capacity: 1)
     vector = .allocate(capacity: 1)
     request = .allocate(byteCount: MemoryLayout<nc_request>.size, alignment: 16)

@@ -30,6 +30,9 @@ extension Daemon {
       return EISCONN
     }
     let network = networks[socket.pointee.network]
+    if socket.pointee.host != nil || network.hostPolicy.sendsOutside(remote.address, of: network.interface) {
+      return connectOutside(key, socket, to: remote, appEnd: appEnd)
+    }
     let anyAddress: IPAddress = remote.address.isV6 ? .anyV6 : .anyV4
     let local = socket.pointee.local ?? Endpoint(address: anyAddress, port: 0)
     var target = remote
@@ -47,12 +50,17 @@ extension Daemon {
       close(appEnd)
       return error.code
     }
+    socket.pointee.local = socket.pointee.connection.flatMap { stack.endpoints(of: $0)?.local }
+    awaitOutcome(key, socket, to: remote, appEnd: appEnd)
+    return EINPROGRESS
+  }
+
+  /// A connect is under way.
+  func awaitOutcome(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to remote: Endpoint, appEnd: Int32) {
     socket.pointee.state = .connecting
     socket.pointee.borrowedEnd = appEnd
     socket.pointee.remote = remote
-    socket.pointee.local = socket.pointee.connection.flatMap { stack.endpoints(of: $0)?.local }
     pendingConnects.append((key, now + Self.borrowNanoseconds))
-    return EINPROGRESS
   }
 
   /// How long an app's end stays with the daemon while its connect is pending. As long as it does, the daemon cannot see
@@ -77,22 +85,29 @@ extension Daemon {
     guard socket.pointee.state == .connecting, let connection = socket.pointee.connection,
       let ends = stack.endpoints(of: connection)
     else { return }
+    applyOptions(socket)
+    establish(socket, local: ends.local, remote: ends.remote)
+    cancelHangUp(key, socket)  // from here a receive tells
+    armReceive(key, socket)
+  }
+
+  /// A connect has succeeded: names become final and the app's end turns writable.
+  func establish(_ socket: UnsafeMutablePointer<Socket>, local: Endpoint, remote: Endpoint) {
     count(\.connected)
     socket.pointee.state = .connected
-    socket.pointee.local = ends.local
-    socket.pointee.remote = ends.remote
-    applyOptions(socket)
+    socket.pointee.connectedAt = now
+    socket.pointee.local = local
+    socket.pointee.remote = remote
     Pair.bindName(socket.pointee.fd, name(of: socket, NC_STATE_CONNECTED))
     if socket.pointee.borrowedEnd < 0 {
-      let appEnd = appEnds.borrow(inode: socket.pointee.appInode, process: socket.pointee.appProcess)
+      let appEnd = appEnds.borrow(
+        inode: socket.pointee.appInode, process: socket.pointee.appProcess, since: now)
       socket.pointee.borrowedEnd = appEnd ?? -1  // not found: its small send buffer will do
     }
     Pair.setSendBuffer(socket.pointee.borrowedEnd, Pair.connectedSendBufferBytes)
     Pair.drain(daemon: socket.pointee.fd, bytes: socket.pointee.fillerBytes)
     if socket.pointee.borrowedEnd >= 0 { close(socket.pointee.borrowedEnd) }
     socket.pointee.borrowedEnd = -1
-    cancelHangUp(key, socket)  // from here a receive tells
-    armReceive(key, socket)
   }
 
   func connectFailed(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ error: Int32) {
@@ -143,6 +158,9 @@ extension Daemon {
   /// Turns a socket into a listener, or changes its backlog. Returns 0 or an errno.
   func listen(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, backlog: Int32) -> Int32 {
     let bounded = max(0, min(Int(backlog < 0 ? Int32.max : backlog), 4096))  // net.core.somaxconn's default
+    if let host = socket.pointee.host, [.new, .listening].contains(socket.pointee.state) {
+      return listenOutside(key, socket, host, backlog: bounded)
+    }
     if socket.pointee.state == .listening {
       socket.pointee.backlog = bounded
       return 0
@@ -151,7 +169,7 @@ extension Daemon {
     let network = networks[socket.pointee.network]
     if socket.pointee.boundPort == nil {
       let any: IPAddress = socket.pointee.family == AF_INET6 ? .anyV6 : .anyV4
-      let status = bind(key, socket, to: Endpoint(address: any, port: 0), reuseAddress: false)
+      let status = bind(key, socket, to: Endpoint(address: any, port: 0), reuseAddress: false, user: 0)
       guard status == 0 else { return status }
     }
     guard let port = socket.pointee.boundPort, let local = socket.pointee.local,
@@ -173,9 +191,17 @@ extension Daemon {
   }
 
   /// Binds a socket. Returns 0 or an errno.
-  func bind(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to local: Endpoint, reuseAddress: Bool) -> Int32 {
-    guard socket.pointee.state == .new, socket.pointee.boundPort == nil else { return EINVAL }
+  /// - Parameter user: the user id of the program that asks.
+  func bind(
+    _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to local: Endpoint, reuseAddress: Bool, user: UInt32
+  ) -> Int32 {
+    guard socket.pointee.state == .new, socket.pointee.boundPort == nil, socket.pointee.host == nil else {
+      return EINVAL
+    }
     let network = networks[socket.pointee.network]
+    if network.hostPolicy.bindsOutside(local.address, of: network.interface) {
+      return bindOutside(socket, to: local, reuseAddress: reuseAddress, user: user)
+    }
     guard local.address.isAny || network.interface.owns(local.address) else { return EADDRNOTAVAIL }
     let isDual = local.address == .anyV6 && !socket.pointee.options.isV6Only
     let binding = PortTable.Binding(
@@ -213,46 +239,65 @@ extension Daemon {
       let listenerKey = chooseSharer(leaderKey, hash: ends.remote.hashValue),
       let listener = sockets.pointer(listenerKey), listener.pointee.state == .listening
     else { return stack.abort(connection) }
+    guard let accepted = makeAccepted(by: listener, local: ends.local, remote: ends.remote),
+      let socket = sockets.pointer(accepted.key)
+    else { return stack.abort(connection) }
+    socket.pointee.connection = connection
+    stack.setOwner(accepted.key.bits, of: connection)
+    applyOptions(socket)
+    offer(accepted, to: listenerKey, listener)
+    armReceive(accepted.key, socket)
+  }
+
+  /// Makes pair and socket of an accepted connection; nil, and it is reported, where there is no room.
+  func makeAccepted(
+    by listener: UnsafeMutablePointer<Socket>, local: Endpoint, remote: Endpoint
+  ) -> (key: SlabKey, appEnd: Int32)? {
     let pair = Pair.make(type: Int32(SOCK_STREAM.rawValue))
     guard pair.daemon >= 0, !isReserved(pair.app) else {
       if pair.daemon >= 0 { Pair.close(pair) }
-      reportExhaustion("a connection from \(ends.remote) is refused")
+      reportExhaustion("a connection from \(remote) is refused")
       count(\.refusals)
-      return stack.abort(connection)
+      return nil
     }
     Pair.setSendBuffer(pair.app, Pair.connectedSendBufferBytes)
     var socket = Socket(
       id: makeSocketID(), network: listener.pointee.network, family: listener.pointee.family, fd: pair.daemon,
       cookie: Pair.cookie(pair.app) ?? 0)
     socket.state = .connected
-    socket.connection = connection
-    socket.local = ends.local
-    socket.remote = ends.remote
+    socket.connectedAt = now
+    socket.local = local
+    socket.remote = remote
     socket.options = listener.pointee.options
     socket.appInode = nc_socket_inode(pair.app)
     socket.appProcess = listener.pointee.appProcess
-    let (id, cookie) = (socket.id, socket.cookie)
+    let cookie = socket.cookie
     guard let key = sockets.insert(socket), let accepted = sockets.pointer(key) else {
       close(pair.daemon)
       close(pair.app)
       count(\.refusals)
-      return stack.abort(connection)
+      return nil
     }
     count(\.accepted)
     networks[accepted.pointee.network].socketsByCookie[cookie] = key.bits
-    stack.setOwner(key.bits, of: connection)
-    applyOptions(accepted)
     Pair.bindName(pair.daemon, name(of: accepted, NC_STATE_CONNECTED))
+    return (key, pair.app)
+  }
+
+  /// Queues an accepted connection for the app, with its record.
+  func offer(
+    _ accepted: (key: SlabKey, appEnd: Int32), to listenerKey: SlabKey, _ listener: UnsafeMutablePointer<Socket>
+  ) {
+    guard let socket = sockets.pointer(accepted.key) else { return }
     var record = nc_accept_record()
     record.magic = NC_RPC_MAGIC
     record.version = UInt16(NC_RPC_VERSION)
-    record.unaccepted = Pair.markUnaccepted(daemon: pair.daemon) ? 1 : 0
-    record.socket_id = id
-    record.local = nc_address(ends.local)
-    record.remote = nc_address(ends.remote)
-    listener.pointee.acceptQueue.append(PendingAccept(appEnd: pair.app, record: record))
+    record.unaccepted = Pair.markUnaccepted(daemon: socket.pointee.fd) ? 1 : 0
+    record.socket_id = socket.pointee.id
+    if let local = socket.pointee.local { record.local = nc_address(local) }
+    if let remote = socket.pointee.remote { record.remote = nc_address(remote) }
+    listener.pointee.acceptQueue.append(PendingAccept(appEnd: accepted.appEnd, record: record))
     sendAcceptRecords(listenerKey, listener)
-    armReceive(key, accepted)
   }
 
   /// Sends what waits to the app, as far as its end has room.
@@ -272,6 +317,7 @@ extension Daemon {
       socket.pointee.acceptQueue.removeFirst()
       close(next.appEnd)  // delivered, or lost with the listener
     }
+    resumeAccepting(key, socket)
   }
 
   /// The last app end of a listener has closed: what nobody has accepted is reset (Linux: inet_csk_listen_stop).

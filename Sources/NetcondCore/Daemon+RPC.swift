@@ -93,7 +93,8 @@ extension Daemon {
     if let key = findSocket(descriptors[0], network: networks[client.pointee.network]),
       let socket = sockets.pointer(key), socket.pointee.state != .closing
     {
-      reply.status = perform(request, key, socket, descriptors: &descriptors, reply: &reply)
+      reply.status = perform(
+        request, key, socket, user: client.pointee.user, descriptors: &descriptors, reply: &reply)
     } else if let key = findDatagramSocket(descriptors[0], network: networks[client.pointee.network]),
       let socket = datagrams.pointer(key)
     {
@@ -109,15 +110,15 @@ extension Daemon {
   }
 
   private func perform(
-    _ request: nc_request, _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, descriptors: inout [Int32],
-    reply: inout nc_reply
+    _ request: nc_request, _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, user: UInt32,
+    descriptors: inout [Int32], reply: inout nc_reply
   ) -> Int32 {
     switch UInt32(request.op) {
     case NC_OP_BIND.rawValue:
       guard let local = request.address.endpoint else { return EAFNOSUPPORT }
       guard request.address.bindScopeError == 0 else { return request.address.bindScopeError }
       let reuses = request.argument.0 & Int32(NC_BIND_REUSEADDR) != 0
-      let status = bind(key, socket, to: local, reuseAddress: reuses)
+      let status = bind(key, socket, to: local, reuseAddress: reuses, user: user)
       fillNames(socket, &reply)
       return status
     case NC_OP_LISTEN.rawValue:
@@ -197,8 +198,9 @@ extension Daemon {
     let (level, name, length, _) = request.argument
     guard length >= 0, Int(length) <= Int(NC_REQUEST_DATA_BYTES) else { return EINVAL }
     let status = withUnsafeBytes(of: request.data) {
-      socket.pointee.options.set(
-        level: level, name: name, data: UnsafeRawBufferPointer(rebasing: $0.prefix(Int(length))))
+      let value = UnsafeRawBufferPointer(rebasing: $0.prefix(Int(length)))
+      let status = socket.pointee.options.set(level: level, name: name, data: value)
+      return status == 0 ? passOption(level: level, name: name, value: value, of: socket) : status
     }
     if status == 0 { applyOptions(socket) }
     return status
@@ -208,6 +210,7 @@ extension Daemon {
     _ request: nc_request, _ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply
   ) -> Int32 {
     let (level, name, _, _) = request.argument
+    if let status = readHostOption(level: level, name: name, of: socket, &reply) { return status }
     let options = socket.pointee.options
     let isTCPInfo = level == Int32(IPPROTO_TCP) && name == 11
     if isTCPInfo { return fillTCPInfo(socket, &reply) }

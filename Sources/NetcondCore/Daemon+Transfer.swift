@@ -43,6 +43,7 @@ extension Daemon {
 
   /// Reads from the app, if the connection takes bytes.
   func armReceive(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    if socket.pointee.host != nil { return resumeRelay(key, socket) }
     guard socket.pointee.state == .connected, !socket.pointee.appEnded, socket.pointee.ending == nil,
       socket.pointee.pending == nil,
       !socket.pointee.operations.contains(.receive), let connection = socket.pointee.connection
@@ -120,6 +121,9 @@ extension Daemon {
 
   /// No process has the app's end any more.
   func appClosed(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    if let host = socket.pointee.host, socket.pointee.state == .connected {
+      return outsideAppClosed(key, socket, host)
+    }
     switch socket.pointee.state {
     case .connected:
       let hasUnread = socket.pointee.connection.map { stack.receivedBytes($0) > 0 } ?? false
@@ -251,6 +255,7 @@ extension Daemon {
       sendPool.release(buffer)
       socket.pointee.pending = nil
     }
+    if let host = socket.pointee.host { closeOutside(key, host) }
     let network = networks[socket.pointee.network]
     if let port = socket.pointee.boundPort { network.ports.release(key, port: port) }
     network.socketsByCookie[socket.pointee.cookie] = nil
@@ -264,11 +269,14 @@ extension Daemon {
     finishClosing(key, socket)
   }
 
-  private func finishClosing(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
-    guard socket.pointee.operations.isEmpty else { return }
+  func finishClosing(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    guard socket.pointee.operations.isEmpty, socket.pointee.host?.isBusy != true else { return }
+    if let host = socket.pointee.host { finishOutside(host) }
     let error = socket.pointee.appError
     if error != 0, !Pair.isHungUp(socket.pointee.fd), error != ECONNRESET || !hasUnread(socket) {
-      appEnds.inject(inode: socket.pointee.appInode, process: socket.pointee.appProcess, error: error)
+      appEnds.inject(
+        inode: socket.pointee.appInode, process: socket.pointee.appProcess, since: socket.pointee.connectedAt,
+        error: error)
     }
     close(socket.pointee.fd)
     _ = sockets.remove(key)
@@ -280,6 +288,7 @@ extension Daemon {
     switch socket.pointee.state {
     case .connected:
       socket.pointee.drains = true
+      if let host = socket.pointee.host { return drainOutside(key, socket, host) }
       if socket.pointee.operations.contains(.receive) {
         ring.prepareCancel(socketToken(key, Operation.receive), token: cancelToken)
       } else {

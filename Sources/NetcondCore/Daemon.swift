@@ -19,7 +19,7 @@ public final class Daemon {
   /// What completes: the kinds of tokens.
   enum Kind {
     static let signal: UInt8 = 1, link: UInt8 = 2, accept: UInt8 = 3, client: UInt8 = 4, socket: UInt8 = 5,
-      cancel: UInt8 = 6, datagram: UInt8 = 7
+      cancel: UInt8 = 6, datagram: UInt8 = 7, host: UInt8 = 8
   }
 
   /// How a daemon is set up; the defaults are what the command line gives.
@@ -175,8 +175,11 @@ public final class Daemon {
       }
       if isDone { break }
     }
-    for key in sockets.keys { ring.prepareCancel(socketToken(key, Operation.send), token: cancelToken) }
-    ring.submit()  // sends under way read the memory of connections
+    for key in sockets.keys {
+      ring.prepareCancel(socketToken(key, Operation.send), token: cancelToken)
+      if let host = sockets.pointer(key)?.pointee.host { closeOutside(key, host) }
+    }
+    ring.submit()  // sends under way read the memory of connections and buffers
     stack.abortAll()  // those that did not end in time
     ring.submit()  // the last frames leave
     for network in networks { network.link.stop() }
@@ -270,6 +273,7 @@ public final class Daemon {
         operation: token.operation, detail: UInt32(truncatingIfNeeded: token.owner), completion)
     case Kind.socket: completeSocket(SlabKey(bits: token.owner), operation: token.operation, completion)
     case Kind.datagram: completeDatagram(SlabKey(bits: token.owner), operation: token.operation, completion)
+    case Kind.host: completeHost(SlabKey(bits: token.owner), operation: token.operation, completion)
     case Kind.client: completeClient(SlabKey(bits: token.owner), completion)
     case Kind.accept: completeAccept(networks[Int(token.owner)], completion)
     case Kind.signal: completeSignal(completion)

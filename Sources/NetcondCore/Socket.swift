@@ -67,6 +67,10 @@ struct Socket: ~Copyable {
   /// The stack's listener; of several that share a port (SO_REUSEPORT) the first one has it, and the keys of all.
   var listener: SlabKey?
   var sharers: [SlabKey] = []
+  /// The host's socket that stands behind this one instead of a connection or listener of the stack.
+  var host: HostSocket?
+  /// What the app has set, for a host's socket made later; kept only where the network's policy allows one.
+  var hostOptions: [HostOption] = []
   /// The app's end, while a connect has been pending for a moment only; else -1.
   var borrowedEnd: Int32 = -1
   var options = SocketOptions()
@@ -75,6 +79,8 @@ struct Socket: ~Copyable {
   /// Which socket the app's end is, in /proc/PID/fd, and the process that asked for it (or for its listener).
   var appInode: UInt = 0
   var appProcess: Int32 = 0
+  /// When it was connected: by then the app had its end, or from then on it may have it.
+  var connectedAt: UInt64 = 0
   /// What the app is to find instead of end of file: an errno, or 0.
   var appError: Int32 = 0
   /// Received from the app and not yet taken by the stack: buffer, and the range in it.

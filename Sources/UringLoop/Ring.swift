@@ -120,6 +120,14 @@ public final class Ring {
     finish(sqe, token)
   }
 
+  /// send(2) of all of `bytes`, waiting for room (MSG_WAITALL, Linux 5.19); never SIGPIPE. Cut short by an error it
+  /// completes with what was sent, and the next send meets the error.
+  public func prepareSend(_ fd: Int32, _ bytes: UnsafeRawBufferPointer, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_send(sqe, fd, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_WAITALL))
+    finish(sqe, token)
+  }
+
   /// recvmsg(2); descriptors that arrive are close-on-exec.
   public func prepareReceive(_ fd: Int32, _ message: UnsafeMutablePointer<msghdr>, token: Token) {
     let sqe = entry(token)

@@ -152,6 +152,34 @@ struct OperationTests {
     #expect(String(decoding: bytes.prefix(13), as: UTF8.self) == "first, second")
   }
 
+  @Test func `a send of a piece completes when all of it is sent, also beyond the buffer`() throws {
+    let ring = try Ring(entries: 8)
+    let pair = SocketPair()
+    let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 << 20, alignment: 1)
+    defer { bytes.deallocate() }
+    for index in bytes.indices { bytes[index] = UInt8(truncatingIfNeeded: index &* 31) }
+    ring.prepareSend(pair.ends[0], UnsafeRawBufferPointer(bytes), token: .test(1))
+    #expect(ring.completionsSoFar().isEmpty)
+    var received: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 1 << 20)
+    var completions: [Completion] = []
+    while received.count < bytes.count {
+      let count = recv(pair.ends[1], &chunk, chunk.count, Int32(MSG_DONTWAIT))
+      if count > 0 { received += chunk[..<count] } else { completions += ring.completionsSoFar() }
+    }
+    completions += completions.isEmpty ? ring.completions(1) : []
+    #expect(completions.map(\.result) == [4 << 20])
+    #expect(received.elementsEqual(bytes))
+  }
+
+  @Test func `a send to a closed end fails without a signal`() throws {
+    let ring = try Ring(entries: 8)
+    let pair = SocketPair()
+    pair.close(1)
+    [UInt8](repeating: 0, count: 8).withUnsafeBytes { ring.prepareSend(pair.ends[0], $0, token: .test(1)) }
+    #expect(ring.completions(1).map(\.result) == [-EPIPE])
+  }
+
   @Test func `one multishot accept takes many connections, until it is cancelled`() throws {
     let ring = try Ring(entries: 16)
     let (listener, address) = try listeningSocket()

@@ -51,4 +51,7 @@ unsigned long nc_socket_inode(int fd);
 /// The process at the other end of a unix connection (SO_PEERCRED, unix(7)); 0 on failure.
 int nc_peer_process(int fd);
 
+/// The effective user at the other end, when it connected; that of nobody (-1) on failure.
+unsigned nc_peer_user(int fd);
+
 #endif
