@@ -4,14 +4,17 @@ import PackageDescription
 // NETCOND_LWIP=system builds against Debian's packaged liblwip instead of the fetched source (README, "lwIP").
 let usesSystemLwip = Context.environment["NETCOND_LWIP"] == "system"
 
-let swift: [SwiftSetting] = [
+// Several Clang modules declare struct iovec, timespec and their kin, and the importer takes any of them: where all these
+// modules meet, members must be visible whichever it took (no MemberImportVisibility).
+let swiftWhereModulesMeet: [SwiftSetting] = [
   .treatAllWarnings(as: .error),
   .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault"),
-  .enableUpcomingFeature("MemberImportVisibility"), .enableExperimentalFeature("Lifetimes"),
+  .enableExperimentalFeature("Lifetimes"),
   // The daemon is single-threaded and its state is reached through pointers: dynamic exclusivity checks would cost
   // 30 ns per callback (shared/design/datapath.md). Debug builds, and so the tests, keep them.
   .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
+let swift = swiftWhereModulesMeet + [.enableUpcomingFeature("MemberImportVisibility")]
 let interceptMap = "\(Context.packageDirectory)/Sources/Intercept/intercept.map"
 
 let clwip: Target =
@@ -59,12 +62,12 @@ let package = Package(
     .target(
       name: "NetcondCore",
       dependencies: [
-        "CSignal", "CSocket", "CUring", "NetcondRPC", "Frames", "Slab", "UringLoop", "LwipGlue", "Links",
+        "CSignal", "CSocket", "NetcondRPC", "Frames", "Slab", "UringLoop", "LwipGlue", "Links",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      swiftSettings: swift),
+      swiftSettings: swiftWhereModulesMeet),
     .executableTarget(name: "netcond", dependencies: ["NetcondCore"], swiftSettings: swift),
     // Tests/TestSupport is a library of the tests and of the benchmark: processes, namespaces, daemons on a stage.
     .target(name: "TestSupport", dependencies: ["NetcondRPC"], path: "Tests/TestSupport", swiftSettings: swift),

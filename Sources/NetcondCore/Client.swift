@@ -1,5 +1,4 @@
 internal import CSocket
-internal import CUring  // struct iovec: of the modules that declare it, the importer may pick this one
 internal import Glibc
 internal import NetcondRPC
 internal import Slab

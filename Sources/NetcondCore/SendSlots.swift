@@ -1,5 +1,4 @@
 internal import CSocket
-internal import CUring  // struct iovec: of the modules that declare it, the importer may pick this one
 internal import Glibc
 
 /// Messages for sends under way: an idle socket holds none.
