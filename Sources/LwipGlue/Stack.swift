@@ -152,22 +152,23 @@ public final class Stack {
   /// How long until `runTimers` has work: milliseconds; nil for never.
   public var nextTimerMilliseconds: UInt32? {
     let lwip = sys_timeouts_sleeptime()
-    let deadlines = [timeWait.nextDeadlineMilliseconds, datagrams.neighbours.nextDeadlineMilliseconds]
-    guard let deadline = deadlines.compactMap(\.self).min() else { return lwip == .max ? nil : lwip }
-    return min(lwip, UInt32(clamping: deadline > nowMilliseconds ? deadline - nowMilliseconds : 0))
+    let own = min(
+      timeWait.nextDeadlineMilliseconds ?? .max, datagrams.neighbours.nextDeadlineMilliseconds ?? .max)
+    guard own != .max else { return lwip == .max ? nil : lwip }
+    return min(lwip, UInt32(clamping: own > nowMilliseconds ? own - nowMilliseconds : 0))
   }
 
   /// Runs lwIP's timers that are due.
   public func runTimers() {
     timeWait.expire(nowMilliseconds: nowMilliseconds)
     tellOfSilentNeighbours()
-    for interface in interfaces { interface.expireFragments() }
     guard sys_timeouts_sleeptime() == 0 else { return }
     boundRetransmissionTimers()
     sys_check_timeouts()
     sweepTimeWait()
     resumeStalledSenders()
     endOverdueConnections()
+    for interface in interfaces { interface.expireFragments() }
   }
 
   /// Delivers what interfaces sent to their own addresses.
