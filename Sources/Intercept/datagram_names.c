@@ -118,10 +118,10 @@ static int mark_of(int level, int option) {
 void nc_datagram_option_set(int fd, int level, int option, const void *value, socklen_t length) {
   int mark = mark_of(level, option);
   if (mark == 0) return;
-  int number = 0;
-  if (length >= sizeof number)
+  int number = 0; // also for a null pointer, as at the level of IPv6
+  if (length >= sizeof number && value != NULL)
     memcpy(&number, value, sizeof number);
-  else if (length > 0)
+  else if (length > 0 && value != NULL)
     number = *(const unsigned char *)value;
   bool is_on = number != 0;
   // IP_PMTUDISC_WANT and _INTERFACE fragment locally; _DO and _PROBE do not. IPV6_DONTFRAG is a flag.

@@ -3,6 +3,7 @@
 // Each passes the call on to libc unless there is a virtual network and the fd belongs to it.
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -142,6 +143,7 @@ NC_EXPORT long syscall(long number, ...) {
 #endif
     case SYS_dup3: return dup3((int)a, (int)b, (int)c);
     case SYS_fcntl: return fcntl((int)a, (int)b, c);
+    case SYS_ioctl: return ioctl((int)a, (unsigned long)b, c);
     case SYS_pidfd_getfd: return pidfd_getfd((int)a, (int)b, (unsigned)c);
     case SYS_execve: return execve((const char *)a, (char *const *)b, (char *const *)c);
     case SYS_execveat: return execveat((int)a, (const char *)b, (char *const *)c, (char *const *)d, (int)e);

@@ -9,7 +9,7 @@
 //   identity.c   what an fd is: nc_identify reads the abstract names the daemon gave to the ends of the pair
 //   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process
 //   exports_exec.c exec.c exec_target.c   what a program passes on to those it starts, and which cannot take it
-//   create.c connect.c listen.c names.c options.c shutdown.c   a topic each
+//   create.c connect.c listen.c names.c options.c ioctl.c shutdown.c   a topic each
 //   transfer.c   the data calls on streams
 //   datagram.c   those on datagram sockets; datagram_names.c, _routes.c, _control.c, _errors.c   what goes with them
 //   facts.c interfaces.c ifaddrs.c   the interfaces that a program sees
@@ -297,6 +297,7 @@ int nc_getsockname(int fd, const struct nc_name *name, struct sockaddr *address,
 int nc_getpeername(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length);
 int nc_getsockopt(int fd, const struct nc_name *name, int level, int option, void *value, socklen_t *length);
 int nc_setsockopt(int fd, int level, int option, const void *value, socklen_t length);
+int nc_ioctl(int fd, const struct nc_name *name, unsigned long request, void *argument);
 int nc_shutdown(int fd, const struct nc_name *name, int how);
 /// The accepted connection inherits the time-outs of its listener, as in Linux.
 void nc_inherit_timeouts(int from, int to);

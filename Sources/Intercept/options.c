@@ -1,16 +1,18 @@
 // getsockopt() and setsockopt().
 //
 // Answered from the name: what the app asked socket() for. Native: what acts on the app's own calls (time-outs, low
-// water, the cookie) and SO_ERROR, translated. All else is the daemon's, above all SO_SNDBUF: raised natively it would
-// make an unconnected socket writable.
+// water, the cookie) and SO_ERROR, translated. All else is the daemon's, which knows Linux's rules for each option; above
+// all SO_SNDBUF: raised natively it would make an unconnected socket writable. What acts on the app's own calls but has
+// rules is both: the daemon judges, then the pair's end gets it too.
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
 
 #include "intercept.h"
 
-// The values of the 64-bit time variants, in case the headers are older than them.
-enum { RCVTIMEO_NEW = 66, SNDTIMEO_NEW = 67 };
+// Values that the headers may be older than.
+enum { RCVTIMEO_NEW = 66, SNDTIMEO_NEW = 67, ATTACH_BPF = 50, ATTACH_REUSEPORT_EBPF = 52 };
 
 // Set once this process (or its ancestor by fork) has set a time-out: spares every accept two system calls.
 static bool timeouts_used;
@@ -21,6 +23,12 @@ static bool is_timeout(int option) {
 
 static bool is_native(int level, int option) {
   return level == SOL_SOCKET && (is_timeout(option) || option == SO_RCVLOWAT);
+}
+
+// SO_REUSEADDR: bind() finds it at the app's end (the socket may be set up by one process, bound by another).
+// SO_OOBINLINE, SO_PEEK_OFF: unix streams have them as TCP does.
+static bool is_native_as_well(int level, int option) {
+  return level == SOL_SOCKET && (option == SO_REUSEADDR || option == SO_OOBINLINE || option == SO_PEEK_OFF);
 }
 
 void nc_copy_timeouts(int from, int to) {
@@ -61,22 +69,40 @@ static bool is_known_here(int fd, const struct nc_name *name, int option, int *n
   }
 }
 
+// SO_PEERNAME: as getpeername(), but there may not be more room than it takes.
+static int peer_name(int fd, const struct nc_name *name, void *value, socklen_t *length) {
+  char address[sizeof(struct sockaddr_in6)];
+  socklen_t full = sizeof address;
+  int error = nc_getpeername(fd, name, (struct sockaddr *)address, &full);
+  if (error != 0) return error;
+  return full < *length ? -EINVAL : give(address, *length, value, length);
+}
+
 int nc_getsockopt(int fd, const struct nc_name *name, int level, int option, void *value, socklen_t *length) {
   if (length == NULL) return -EFAULT;
   if ((int)*length < 0) return -EINVAL;
   if (is_native(level, option) || (level == SOL_SOCKET && option == SO_COOKIE))
     return nc_raw_getsockopt(fd, level, option, value, length);
+  if (level == SOL_SOCKET && option == SO_PEERNAME) return peer_name(fd, name, value, length);
   int number;
   if (level == SOL_SOCKET && is_known_here(fd, name, option, &number))
     return give(&number, sizeof number, value, length);
-  int capacity = *length < NC_REPLY_DATA_BYTES ? (int)*length : NC_REPLY_DATA_BYTES;
-  struct nc_request request = {.op = NC_OP_GETSOCKOPT, .argument = {level, option, capacity}};
+  struct nc_request request = {.op = NC_OP_GETSOCKOPT, .argument = {level, option, (int)*length}};
   struct nc_reply reply;
   int error = nc_rpc(&request, fd, &reply, NULL, false);
   if (error != 0) return error;
   int bytes = reply.argument[0];
-  if (bytes < 0 || bytes > capacity) bytes = capacity;
+  if (bytes < 0 || bytes > NC_REPLY_DATA_BYTES) bytes = NC_REPLY_DATA_BYTES;
   return give(reply.data, (size_t)bytes, value, length);
+}
+
+// A program of the app's is named by an fd, which the daemon does not see.
+static bool names_bad_fd(int level, int option, const void *value, socklen_t length) {
+  if (level != SOL_SOCKET || (option != ATTACH_BPF && option != ATTACH_REUSEPORT_EBPF)) return false;
+  int program;
+  if (length != sizeof program || value == NULL) return false;
+  memcpy(&program, value, sizeof program);
+  return nc_raw_fcntl(program, F_GETFD, 0) == -EBADF;
 }
 
 int nc_setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
@@ -85,15 +111,15 @@ int nc_setsockopt(int fd, int level, int option, const void *value, socklen_t le
     return nc_raw_setsockopt(fd, level, option, value, length);
   }
   if ((int)length < 0) return -EINVAL;
-  // No option of Linux takes nothing where it wants an int; a null pointer is looked at only after that.
-  if (value == NULL && length > 0) return length < sizeof(int) ? -EINVAL : -EFAULT;
-  int bytes = length < NC_REQUEST_DATA_BYTES ? (int)length : NC_REQUEST_DATA_BYTES;
-  struct nc_request request = {.op = NC_OP_SETSOCKOPT, .argument = {level, option, bytes}};
+  if (names_bad_fd(level, option, value, length)) return -EBADF;
+  struct nc_request request = {.op = NC_OP_SETSOCKOPT, .argument = {level, option, (int)length}};
   struct nc_reply reply;
-  if (bytes > 0) memcpy(request.data, value, (size_t)bytes);
+  size_t bytes = length < NC_REQUEST_DATA_BYTES ? length : NC_REQUEST_DATA_BYTES;
+  if (value == NULL && length > 0)
+    request.argument[3] = NC_OPTION_NULL;
+  else if (length > 0)
+    memcpy(request.data, value, bytes);
   int error = nc_rpc(&request, fd, &reply, NULL, false);
-  // Kept at the app's end as well, where bind() finds it: the socket may be set up by one process, bound by another.
-  if (error == 0 && level == SOL_SOCKET && option == SO_REUSEADDR)
-    (void)nc_raw_setsockopt(fd, level, option, value, length);
+  if (error == 0 && is_native_as_well(level, option)) (void)nc_raw_setsockopt(fd, level, option, value, length);
   return error;
 }

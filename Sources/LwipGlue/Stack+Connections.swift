@@ -188,38 +188,6 @@ extension Stack {
   /// Why the connection failed: a positive errno; 0 where it ended in order or still lives.
   public func error(of key: SlabKey) -> Int32 { connections.pointer(key)?.pointee.error ?? 0 }
 
-  /// What TCP_INFO tells of a connection.
-  public struct Facts: Sendable {
-    /// Linux's number of the state (include/net/tcp_states.h).
-    public let state: UInt8
-    public let retransmits: UInt8
-    public let retransmissionTimeoutMicroseconds: UInt32
-    /// Payload bytes of a wire segment.
-    public let segmentBytes: UInt32
-    /// 0 until measured; the resolution is lwIP's timer's.
-    public let roundTripMicroseconds: UInt32
-    /// The congestion window, in wire segments.
-    public let windowSegments: UInt32
-  }
-
-  public func facts(of key: SlabKey) -> Facts? {
-    guard let connection = connections.pointer(key) else { return nil }
-    guard let pcb = connection.pointee.pcb else {
-      return Facts(
-        state: 7, retransmits: 0, retransmissionTimeoutMicroseconds: 0, segmentBytes: 0, roundTripMicroseconds: 0,
-        windowSegments: 0)
-    }
-    // lwIP's CLOSED, LISTEN, SYN_SENT, SYN_RCVD, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT
-    let linux: [UInt8] = [7, 10, 2, 3, 1, 4, 5, 8, 11, 9, 6]
-    let tick = nc_tcp_slow_interval_milliseconds() * 1000
-    let wire = UInt32(connection.pointee.wireSegmentBytes)
-    return Facts(
-      state: linux[Int(pcb.pointee.state.rawValue)], retransmits: pcb.pointee.nrtx,
-      retransmissionTimeoutMicroseconds: UInt32(max(0, pcb.pointee.rto)) * tick, segmentBytes: wire,
-      roundTripMicroseconds: UInt32(max(0, pcb.pointee.sa) >> 3) * tick,
-      windowSegments: max(1, UInt32(pcb.pointee.cwnd) / max(1, wire)))
-  }
-
   /// How many connections there are, those in the background included.
   public var connectionCount: Int { connections.count }
 

@@ -254,16 +254,16 @@ extension Daemon {
   // MARK: Options
 
   func setOption(_ request: nc_request, _ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>) -> Int32 {
-    let (level, name, length, _) = request.argument
-    guard length >= 0, Int(length) <= Int(NC_REQUEST_DATA_BYTES) else { return EINVAL }
-    let status = withUnsafeBytes(of: request.data) { bytes in
-      let data = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(length)))
-      if MembershipRequest.concerns(level: level, name: name) {
-        guard level == Int32(IPPROTO_IP) || socket.pointee.isV6 else { return ENOPROTOOPT }
+    let (level, name, length, flags) = request.argument
+    guard length >= 0 else { return EINVAL }
+    let isMembership = MembershipRequest.concerns(level: level, name: name) && flags & Int32(NC_OPTION_NULL) == 0
+    if isMembership, level == Int32(IPPROTO_IP) || socket.pointee.isV6 {
+      return withUnsafeBytes(of: request.data) { bytes in
+        let data = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(length)))
         return changeMembership(socket, level: level, name: name, data: data)
       }
-      return socket.pointee.options.set(level: level, name: name, data: data)
     }
+    let status = setOption(request, in: &socket.pointee.options, optionContext(socket))
     guard status == 0 else { return status }
     socket.pointee.settings = DatagramSettings(socket.pointee.options)
     if level == SOL_SOCKET, name == SO_RCVBUF {
@@ -277,12 +277,24 @@ extension Daemon {
   func getOption(
     _ request: nc_request, _ socket: UnsafeMutablePointer<DatagramSocket>, _ reply: inout nc_reply
   ) -> Int32 {
-    let (level, name, _, _) = request.argument
-    let options = socket.pointee.options
-    let count = withUnsafeMutableBytes(of: &reply.data) { options.get(level: level, name: name, into: $0) }
-    guard count >= 0 else { return Int32(-count) }
-    reply.argument.0 = Int32(count)
-    return 0
+    getOption(request, of: socket.pointee.options, optionContext(socket), &reply) { _ in }
+  }
+
+  /// What the options of a datagram socket depend on.
+  private func optionContext(_ socket: UnsafeMutablePointer<DatagramSocket>) -> OptionContext {
+    let network = networks[socket.pointee.network]
+    var context = OptionContext()
+    let local = socket.pointee.local
+    context.localPort = Int32(local?.port ?? 0)
+    context.phase = socket.pointee.peer != nil ? .connected : local != nil ? .bound : .idle
+    if context.phase == .bound, let local {
+      context.isBoundToV6Address = local.address.isV6 && !local.address.isAny
+    }
+    setNetwork(network, &context)
+    if let peer = socket.pointee.peer, let way = try? route(socket, to: peer, from: nil) {
+      context.pathMTU = Int32(largestPacket(socket, way).mtu)
+    }
+    return context
   }
 
   // MARK: Ending

@@ -118,27 +118,21 @@ extension Daemon {
     guard let cookie = Pair.cookie(descriptor) else { return nil }
     let direct = Pair.directNames(descriptor, nonce: nonce)
     guard direct != nil || retained[cookie] != nil else { return nil }
-    var entry = retained[cookie] ?? RetainedSockets.Entry(options: SocketOptions())
+    let family = Pair.name(descriptor, ofOtherEnd: true)?.family ?? Pair.name(descriptor, ofOtherEnd: false)?.family
+    let kind = SocketKind(transport: .stream, isV6: family.map { Int32($0) } == AF_INET6)
+    var entry = retained[cookie] ?? RetainedSockets.Entry(options: SocketOptions(kind))
+    let context = retainedOptionContext(direct)
     switch UInt32(request.op) {
     case NC_OP_SETSOCKOPT.rawValue:
-      let (level, name, length, _) = request.argument
-      guard length >= 0, Int(length) <= Int(NC_REQUEST_DATA_BYTES) else { return EINVAL }
-      let status = withUnsafeBytes(of: request.data) {
-        entry.options.set(level: level, name: name, data: UnsafeRawBufferPointer(rebasing: $0.prefix(Int(length))))
-      }
+      let status = setOption(request, in: &entry.options, context)
       if status == 0 { retained.keep(entry, for: cookie) }
       return status
     case NC_OP_GETSOCKOPT.rawValue:
-      let (level, name, _, _) = request.argument
-      if level == Int32(IPPROTO_TCP), name == 11 {  // TCP_INFO: the state, and nothing that a wire would tell
-        withUnsafeMutableBytes(of: &reply.data) { $0[0] = direct == nil ? 7 : 1 }  // TCP_CLOSE, TCP_ESTABLISHED
-        reply.argument.0 = 104
-        return 0
+      return getOption(request, of: entry.options, context, &reply) { data in
+        // The state, and what a wire without a link would tell.
+        let state: UInt8 = direct == nil ? 7 : 1  // TCP_CLOSE, TCP_ESTABLISHED
+        fillTCPInfo(state: state, ConnectionFacts(), data)
       }
-      let count = withUnsafeMutableBytes(of: &reply.data) { entry.options.get(level: level, name: name, into: $0) }
-      guard count >= 0 else { return Int32(-count) }
-      reply.argument.0 = Int32(count)
-      return 0
     case NC_OP_NAMES.rawValue:
       if let (local, remote) = direct { (reply.local, reply.remote) = (local, remote) }
       return 0

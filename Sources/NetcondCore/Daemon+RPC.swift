@@ -100,7 +100,8 @@ extension Daemon {
     {
       reply.status = perform(request, key, socket, reply: &reply)
     } else {
-      reply.status = performRetained(request, descriptors[0], &reply) ?? ENOTSOCK
+      reply.status =
+        performRetained(request, descriptors[0], &reply) ?? answerForEnded(request, descriptors[0], &reply)
     }
     return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
   }
@@ -134,6 +135,9 @@ extension Daemon {
       fillNames(socket, &reply)
       return 0
     case NC_OP_SETSOCKOPT.rawValue: return setOption(request, socket)
+    case NC_OP_QUEUED.rawValue:
+      fillQueued(socket, &reply)
+      return 0
     case NC_OP_GETSOCKOPT.rawValue: return getOption(request, socket, &reply)
     default: return EOPNOTSUPP
     }
@@ -190,51 +194,5 @@ extension Daemon {
     network.socketsByCookie[cookie] = key.bits
     armHangUp(key, made)
     return pair.app
-  }
-
-  // MARK: Options
-
-  private func setOption(_ request: nc_request, _ socket: UnsafeMutablePointer<Socket>) -> Int32 {
-    let (level, name, length, _) = request.argument
-    guard length >= 0, Int(length) <= Int(NC_REQUEST_DATA_BYTES) else { return EINVAL }
-    let status = withUnsafeBytes(of: request.data) {
-      let value = UnsafeRawBufferPointer(rebasing: $0.prefix(Int(length)))
-      let status = socket.pointee.options.set(level: level, name: name, data: value)
-      return status == 0 ? passOption(level: level, name: name, value: value, of: socket) : status
-    }
-    if status == 0 { applyOptions(socket) }
-    return status
-  }
-
-  private func getOption(
-    _ request: nc_request, _ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply
-  ) -> Int32 {
-    let (level, name, _, _) = request.argument
-    if let status = readHostOption(level: level, name: name, of: socket, &reply) { return status }
-    let options = socket.pointee.options
-    let isTCPInfo = level == Int32(IPPROTO_TCP) && name == 11
-    if isTCPInfo { return fillTCPInfo(socket, &reply) }
-    let count = withUnsafeMutableBytes(of: &reply.data) { options.get(level: level, name: name, into: $0) }
-    guard count >= 0 else { return Int32(-count) }
-    reply.argument.0 = Int32(count)
-    return 0
-  }
-
-  /// TCP_INFO (linux/tcp.h, `struct tcp_info`): the fields that the stack knows, up to tcpi_total_retrans (104 bytes).
-  private func fillTCPInfo(_ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply) -> Int32 {
-    let fallback: UInt8 = socket.pointee.state == .listening ? 10 : 7  // TCP_LISTEN, TCP_CLOSE
-    let facts = socket.pointee.connection.flatMap { stack.facts(of: $0) }
-    withUnsafeMutableBytes(of: &reply.data) { data in
-      data[0] = facts?.state ?? fallback
-      guard let facts else { return }
-      data[2] = facts.retransmits
-      data.storeBytes(of: facts.retransmissionTimeoutMicroseconds, toByteOffset: 8, as: UInt32.self)
-      data.storeBytes(of: facts.segmentBytes, toByteOffset: 16, as: UInt32.self)  // tcpi_snd_mss
-      data.storeBytes(of: facts.segmentBytes, toByteOffset: 20, as: UInt32.self)  // tcpi_rcv_mss
-      data.storeBytes(of: facts.roundTripMicroseconds, toByteOffset: 68, as: UInt32.self)  // tcpi_rtt
-      data.storeBytes(of: facts.windowSegments, toByteOffset: 80, as: UInt32.self)  // tcpi_snd_cwnd
-    }
-    reply.argument.0 = 104
-    return 0
   }
 }

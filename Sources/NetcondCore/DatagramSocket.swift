@@ -24,7 +24,7 @@ struct DatagramSocket: ~Copyable {
   var keepsAddress = false
   var keepsPort = false
   var peer: Endpoint?
-  var options = SocketOptions()
+  var options: SocketOptions
   /// What `options` say, for each datagram.
   var settings: DatagramSettings
   var memberships: [Membership] = []
@@ -38,7 +38,8 @@ struct DatagramSocket: ~Copyable {
     self.kind = kind
     self.fd = fd
     self.cookie = cookie
-    settings = DatagramSettings(SocketOptions())
+    options = SocketOptions(SocketKind(transport: kind == .udp ? .datagram : .ping, isV6: family == AF_INET6))
+    settings = DatagramSettings(options)
   }
 
   var isV6: Bool { family == AF_INET6 }
@@ -81,43 +82,37 @@ struct DatagramSettings {
   var multicastSource: IPAddress?
 
   init(_ options: SocketOptions) {
-    func ip(_ name: Int32, _ initial: Int32) -> Int32 { options.number(Int32(IPPROTO_IP), name) ?? initial }
-    func ip6(_ name: Int32, _ initial: Int32) -> Int32 { options.number(Int32(IPPROTO_IPV6), name) ?? initial }
-    func socket(_ name: Int32) -> Int32 { options.number(SOL_SOCKET, name) ?? 0 }
+    func ip(_ name: Int32) -> Int32 { options.value(.ip(name)) }
+    func ip6(_ name: Int32) -> Int32 { options.value(.ipv6(name)) }
+    func socket(_ name: Int32) -> Int32 { options.value(.socket(name)) }
     reusesAddress = socket(SO_REUSEADDR) != 0
     reusesPort = socket(SO_REUSEPORT) != 0
     mayBroadcast = socket(SO_BROADCAST) != 0
-    isV6Only = ip6(26, 0) != 0
-    hops = UInt8(clamping: ip(2, 64))
-    hopsV6 = UInt8(clamping: ip6(16, 64))
-    multicastHops = UInt8(clamping: ip(33, 1))
-    multicastHopsV6 = UInt8(clamping: ip6(18, 1))
-    trafficClass = UInt8(clamping: ip(1, 0))
-    trafficClassV6 = UInt8(clamping: ip6(67, 0))
-    loops = ip(34, 1) != 0
-    loopsV6 = ip6(19, 1) != 0
-    reportsErrors = ip(11, 0) != 0
-    reportsErrorsV6 = ip6(25, 0) != 0
-    hearsAllGroups = ip(49, 1) != 0
-    hearsAllGroupsV6 = ip6(29, 1) != 0
-    discovery = ip(10, 1)
-    discoveryV6 = ip6(23, 1)
-    neverFragmentsV6 = ip6(62, 0) != 0
+    isV6Only = ip6(26) != 0
+    hops = UInt8(clamping: ip(2))
+    hopsV6 = UInt8(clamping: ip6(16))
+    multicastHops = UInt8(clamping: ip(33))
+    multicastHopsV6 = UInt8(clamping: ip6(18))
+    trafficClass = UInt8(clamping: ip(1))
+    trafficClassV6 = UInt8(clamping: ip6(67))
+    loops = ip(34) != 0
+    loopsV6 = ip6(19) != 0
+    reportsErrors = ip(11) != 0
+    reportsErrorsV6 = ip6(25) != 0
+    hearsAllGroups = ip(49) != 0
+    hearsAllGroupsV6 = ip6(29) != 0
+    discovery = ip(10)
+    discoveryV6 = ip6(23)
+    neverFragmentsV6 = ip6(62) != 0
     receiveBufferBytes = socket(SO_RCVBUF)
+    if let address = options.explicit(.ip(32)), address != 0 {
+      multicastSource = withUnsafeBytes(of: address) { IPAddress(bytes: $0.baseAddress!, isV6: false) }
+    }
   }
 
   /// IP_PMTUDISC_DO, _PROBE: what exceeds the MTU is EMSGSIZE.
   func neverFragments(isV6: Bool) -> Bool {
     let mode = isV6 ? discoveryV6 : discovery
     return mode == 2 || mode == 3 || isV6 && neverFragmentsV6
-  }
-}
-
-extension SocketOptions {
-  /// An option whose value is an int; nil where there is no such option.
-  func number(_ level: Int32, _ name: Int32) -> Int32? {
-    withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { buffer in
-      get(level: level, name: name, into: buffer) == 4 ? buffer.load(as: Int32.self) : nil
-    }
   }
 }

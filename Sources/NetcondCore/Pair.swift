@@ -99,6 +99,9 @@ enum Pair {
     return Glibc.poll(&poll, 1, 0) == 1 && poll.revents & Int16(POLLHUP) != 0
   }
 
+  /// The name that an end was bound to, or the other end was; nil for none of this protocol's.
+  static func name(_ fd: Int32, ofOtherEnd: Bool) -> nc_name? { readName(fd, ofOtherEnd ? getpeername : getsockname) }
+
   /// Binds an end to the abstract name that carries `name`. Failure (the name exists, no memory) leaves the end unnamed,
   /// and the library then asks by RPC.
   @discardableResult

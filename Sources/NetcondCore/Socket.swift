@@ -73,7 +73,7 @@ struct Socket: ~Copyable {
   var hostOptions: [HostOption] = []
   /// The app's end, while a connect has been pending for a moment only; else -1.
   var borrowedEnd: Int32 = -1
-  var options = SocketOptions()
+  var options: SocketOptions
   var backlog = 0
   var acceptQueue: Deque<PendingAccept> = []
   /// Which socket the app's end is, in /proc/PID/fd, and the process that asked for it (or for its listener).
@@ -107,5 +107,6 @@ struct Socket: ~Copyable {
     self.family = family
     self.fd = fd
     self.cookie = cookie
+    options = SocketOptions(SocketKind(transport: .stream, isV6: family == AF_INET6))
   }
 }

@@ -1,116 +1,200 @@
 internal import Glibc
 
 /// The socket options the daemon keeps, by Linux's names and values (socket(7), tcp(7), ip(7), ipv6(7)).
+///
+/// An option is a rule of its level's table (`SocketOptions+Socket.swift` and its siblings); those whose value is no int,
+/// or that touch others, are in `SocketOptions+Structures.swift`. What has an effect is asked for by the accessors at the
+/// end, and applied by the daemon.
 struct SocketOptions {
   struct Key: Hashable {
     let level: Int32
     let name: Int32
 
-    // linux/tcp.h, linux/in.h, linux/in6.h: the names that Glibc's module lacks.
-    static let tcpNoDelay = Key(level: Int32(IPPROTO_TCP), name: 1)
-    static let tcpCork = Key(level: Int32(IPPROTO_TCP), name: 3)
-    static let tcpKeepIdle = Key(level: Int32(IPPROTO_TCP), name: 4)
-    static let tcpKeepInterval = Key(level: Int32(IPPROTO_TCP), name: 5)
-    static let tcpKeepCount = Key(level: Int32(IPPROTO_TCP), name: 6)
-    static let tcpQuickAck = Key(level: Int32(IPPROTO_TCP), name: 12)
-    static let ipTOS = Key(level: Int32(IPPROTO_IP), name: 1)
-    static let ipTTL = Key(level: Int32(IPPROTO_IP), name: 2)
-    static let ipv6UnicastHops = Key(level: Int32(IPPROTO_IPV6), name: 16)
-    static let ipv6V6Only = Key(level: Int32(IPPROTO_IPV6), name: 26)
-    static let ipv6TrafficClass = Key(level: Int32(IPPROTO_IPV6), name: 67)
-
     static func socket(_ name: Int32) -> Key { Key(level: SOL_SOCKET, name: name) }
+    static func tcp(_ name: Int32) -> Key { Key(level: Int32(IPPROTO_TCP), name: name) }
+    static func ip(_ name: Int32) -> Key { Key(level: Int32(IPPROTO_IP), name: name) }
+    static func ipv6(_ name: Int32) -> Key { Key(level: Int32(IPPROTO_IPV6), name: name) }
   }
 
-  /// How an option behaves: its value before it is set, and what it may be set to.
-  private struct Rule {
-    let initial: Int32
-    var range: ClosedRange<Int32> = .min ... .max
-    /// Any value counts as on, and reads back as 1.
-    var isFlag = false
-    /// The low bits that cannot be set: ECN is TCP's own (RFC 3168).
-    var mask: Int32 = -1
-    /// -1 stands for the initial value.
-    var hasDefault = false
-  }
+  let kind: SocketKind
+  var values: [Key: Int32] = [:]
+  /// SO_LINGER: nil is off, else seconds.
+  var lingerSeconds: Int32?
+  /// SO_TIMESTAMP, SO_TIMESTAMPNS or one of their twins of 64 bits: at most one is on. 0: none.
+  var timestampOption: Int32 = 0
+  /// SO_BINDTODEVICE and SO_BINDTOIFINDEX; 0: none.
+  var boundInterface: Int32 = 0
+  /// SO_MAX_PACING_RATE, bytes a second.
+  var pacingRate = UInt64.max
+  /// SO_TXTIME: clock and flags.
+  var transmitTime: (clock: Int32, flags: UInt32) = (0, 0)
 
-  private static let flag = Rule(initial: 0, isFlag: true)
+  init(_ kind: SocketKind) { self.kind = kind }
 
-  private static let rules: [Key: Rule] = [
-    .socket(SO_REUSEADDR): flag, .socket(SO_REUSEPORT): flag, .socket(SO_KEEPALIVE): flag, .socket(SO_BROADCAST): flag,
-    .socket(SO_OOBINLINE): flag, .socket(SO_DONTROUTE): flag,
-    .socket(SO_SNDBUF): Rule(initial: 16_384), .socket(SO_RCVBUF): Rule(initial: 131_072),
-    .socket(SO_PRIORITY): Rule(initial: 0, range: 0...6),
-    .tcpNoDelay: flag, .tcpCork: flag, .tcpQuickAck: Rule(initial: 1, isFlag: true),
-    .tcpKeepIdle: Rule(initial: 7200, range: 1...32_767),  // seconds
-    .tcpKeepInterval: Rule(initial: 75, range: 1...32_767),  // seconds
-    .tcpKeepCount: Rule(initial: 9, range: 1...127),
-    .ipTOS: Rule(initial: 0, mask: 0xfc), .ipTTL: Rule(initial: 64, range: -1...255, hasDefault: true),
-    .ipv6V6Only: flag, .ipv6TrafficClass: Rule(initial: 0, range: -1...255, mask: 0xfc, hasDefault: true),
-    .ipv6UnicastHops: Rule(initial: 64, range: -1...255, hasDefault: true),
+  private static let levels: [Int32: OptionLevel] = [
+    SOL_SOCKET: socketLevel, Int32(IPPROTO_IP): ipLevel, Int32(IPPROTO_IPV6): ipv6Level,
   ]
 
-  private var values: [Key: Int32] = [:]
-  /// SO_LINGER: nil is off, else seconds.
-  private(set) var lingerSeconds: Int32?
+  /// The options of `level` that a socket of this kind has. (136 is IPPROTO_UDPLITE: the kernel looks at neither's name.)
+  private static func level(_ level: Int32, of kind: SocketKind) -> OptionLevel? {
+    switch level {
+    case Int32(IPPROTO_TCP): kind.transport == .stream ? tcpLevel : nil
+    case Int32(IPPROTO_UDP), 136: kind.transport == .datagram ? udpLevel : nil
+    case Int32(IPPROTO_IPV6): kind.isV6 ? ipv6Level : nil
+    default: levels[level]
+    }
+  }
+
+  // MARK: Setting
 
   /// Sets an option.
+  /// - Parameters:
+  ///   - data: what the app gave; nil for a null pointer.
+  ///   - length: what the app said that it gives; nil: all of `data`.
   /// - Returns: 0, or the positive errno that Linux gives.
-  mutating func set(level: Int32, name: Int32, data: UnsafeRawBufferPointer) -> Int32 {
-    if level == SOL_SOCKET, name == SO_LINGER {
-      guard data.count >= 8 else { return EINVAL }
-      let isOn = data.loadUnaligned(as: Int32.self) != 0
-      lingerSeconds = isOn ? data.loadUnaligned(fromByteOffset: 4, as: Int32.self) : nil
-      return 0
+  mutating func set(
+    level: Int32, name: Int32, data: UnsafeRawBufferPointer?, length: Int? = nil,
+    context: OptionContext = OptionContext()
+  ) -> Int32 {
+    let length = length ?? data?.count ?? 0
+    var context = context
+    context.kind = kind
+    guard let rules = Self.level(level, of: kind) else { return ENOPROTOOPT }
+    if let status = setStructure(level: level, name: name, data: data, length: length, context: context) {
+      return status
     }
+    if rules.checksLengthFirst {
+      if length < 4 { return EINVAL }
+      if data == nil { return EFAULT }
+    }
+    guard let rule = rules.rules[name] else { return ENOPROTOOPT }
+    let short = rule.short ?? rules.short
+    if data == nil, !rules.nullIsZero, short != .unseen { return EFAULT }
+    guard rule.transports.contains(kind.transport) else { return rule.elsewhere.set }
+    guard let value = Self.read(data, length: length, short: short) else { return EINVAL }
     let key = Key(level: level, name: name)
-    guard let rule = Self.rules[key] else { return ENOPROTOOPT }
-    guard var value = Self.read(key, data), rule.range.contains(value), key != .ipTTL || value != 0 else {
-      return EINVAL
+    context.length = length
+    context.current = values[key] ?? rule.initial(kind)
+    switch rule.set(value, context) {
+    case .keep(let value):
+      values[key] = value
+      noteSideEffects(key, value)
+      return 0
+    case .ignore: return 0
+    case .refuse(let code): return code
     }
-    if rule.hasDefault, value == -1 { value = rule.initial }
+  }
+
+  /// The int that was given; nil for EINVAL.
+  private static func read(_ data: UnsafeRawBufferPointer?, length: Int, short: OptionRule.Short) -> Int32? {
+    let whole = length >= 4 ? data.map { $0.loadUnaligned(as: Int32.self) } ?? 0 : nil
+    switch short {
+    case .refused: return whole
+    case .exact: return length == 4 ? whole : nil
+    case .zero, .unseen: return whole ?? 0
+    case .byte: return whole ?? data?.first.map { Int32($0) } ?? 0
+    case .someByte: return whole ?? data?.first.map { Int32($0) }
+    }
+  }
+
+  /// What else setting an option changes.
+  private mutating func noteSideEffects(_ key: Key, _ value: Int32) {
     switch key {
-    case .socket(SO_SNDBUF): values[key] = Self.doubled(value, least: 2304)
-    case .socket(SO_RCVBUF): values[key] = Self.doubled(value, least: 1152)
-    default: values[key] = rule.isFlag ? (value != 0 ? 1 : 0) : value & rule.mask
+    case .socket(SO_SNDBUF): lockBuffer(1)
+    case .socket(SO_RCVBUF): lockBuffer(2)
+    case .ip(1):  // IP_TOS sets SO_PRIORITY as well (rt_tos2priority)
+      let priorities: [Int32] = [0, 0, 0, 0, 2, 2, 2, 2, 6, 6, 6, 6, 4, 4, 4, 4]
+      values[.socket(SO_PRIORITY)] = priorities[Int(value >> 1 & 15)]
+    default: break
     }
-    return 0
   }
 
-  /// ip(7): options of IP may be a byte; IP_TOS may be nothing at all.
-  private static func read(_ key: Key, _ data: UnsafeRawBufferPointer) -> Int32? {
-    if data.count >= 4 { return data.loadUnaligned(as: Int32.self) }
-    guard key.level == Int32(IPPROTO_IP) else { return nil }
-    return data.first.map { Int32($0) } ?? (key == .ipTOS ? 0 : nil)
+  /// SO_BUF_LOCK tells which sizes the app has set.
+  private mutating func lockBuffer(_ bit: Int32) {
+    let key = Key.socket(72)
+    values[key] = (values[key] ?? 0) | bit
   }
 
-  /// socket(7): the kernel doubles a buffer's size, to leave room for its own book-keeping.
-  private static func doubled(_ bytes: Int32, least: Int32) -> Int32 { min(max(bytes, least), 1 << 29) * 2 }
+  // MARK: Reading
 
   /// Reads an option into `out`.
+  /// - Parameter capacity: the room that the app has, which may be more than `out`; nil: `out`.
   /// - Returns: how many bytes it has, or a negated errno.
-  func get(level: Int32, name: Int32, into out: UnsafeMutableRawBufferPointer) -> Int {
-    if level == SOL_SOCKET, name == SO_LINGER {
-      out.storeBytes(of: lingerSeconds == nil ? 0 : 1, as: Int32.self)
-      out.storeBytes(of: lingerSeconds ?? 0, toByteOffset: 4, as: Int32.self)
-      return 8
+  func get(
+    level: Int32, name: Int32, into out: UnsafeMutableRawBufferPointer, capacity: Int? = nil,
+    context: OptionContext = OptionContext()
+  ) -> Int {
+    let capacity = capacity ?? out.count
+    var context = context
+    context.kind = kind
+    guard let rules = Self.level(level, of: kind) else { return -Int(kind.isV6 ? ENOPROTOOPT : EOPNOTSUPP) }
+    let room = min(capacity, out.count)
+    if let count = getStructure(
+      level: level, name: name, into: UnsafeMutableRawBufferPointer(rebasing: out.prefix(max(room, 0))),
+      capacity: capacity, context: context)
+    {
+      return count
     }
-    let key = Key(level: level, name: name)
-    guard let rule = Self.rules[key] else { return -Int(ENOPROTOOPT) }
-    out.storeBytes(of: values[key] ?? rule.initial, as: Int32.self)
-    return 4
+    guard let rule = rules.rules[name] else { return -Int(ENOPROTOOPT) }
+    let isMine = rule.transports.contains(kind.transport)
+    if isMine, capacity < rule.leastRoom { return -Int(EINVAL) }
+    switch isMine ? rule.reading : rule.elsewhere.reading {
+    case .error(let code): return -Int(code)
+    case .nothing: return 0
+    case .value: break
+    }
+    var value = values[Key(level: level, name: name)] ?? rule.initial(kind)
+    if let known = reading(level: level, name: name, kept: value, context: context) {
+      guard known.error == 0 else { return -Int(known.error) }
+      value = known.value
+    }
+    if rules.readsAsByte, name != 32, room > 0, room < 4, (0...255).contains(value) {
+      out[0] = UInt8(value)
+      return 1
+    }
+    return withUnsafeBytes(of: &value) { Self.copy($0, to: out, room: room) }
   }
 
-  private func value(_ key: Key) -> Int32 { values[key] ?? Self.rules[key]?.initial ?? 0 }
+  static func copy(_ bytes: UnsafeRawBufferPointer, to out: UnsafeMutableRawBufferPointer, room: Int) -> Int {
+    let count = min(bytes.count, room)
+    out.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
+    return count
+  }
+
+  /// What depends on more than what was set; nil: the kept value it is.
+  private func reading(
+    level: Int32, name: Int32, kept: Int32, context: OptionContext
+  ) -> (value: Int32, error: Int32)? {
+    switch Key(level: level, name: name) {
+    case .tcp(2): (context.segmentBytes ?? (kept == 0 ? 536 : kept), 0)  // TCP_MSS_DEFAULT
+    case .tcp(10): kept == 0 ? context.windowLimit.map { ($0, 0) } : nil
+    case .tcp(24): (Int32(truncatingIfNeeded: monotonicNanoseconds() / 1_000_000), 0)
+    case .ip(14), .ipv6(24): context.pathMTU.map { ($0, 0) } ?? (0, ENOTCONN)
+    case .ip(52): (context.localPort, 0)
+    case .ipv6(1):
+      kind.transport == .ping ? (0, ENOPROTOOPT) : context.phase == .connected ? (AF_INET6, 0) : (0, ENOTCONN)
+    case .ipv6(26): context.isBoundToV6Address ? (1, 0) : nil
+    default: nil
+    }
+  }
+
+  // MARK: What the daemon asks
+
+  func value(_ key: Key) -> Int32 {
+    values[key] ?? Self.level(key.level, of: kind)?.rules[key.name]?.initial(kind) ?? 0
+  }
+  /// The value that the app has set; nil where it has not.
+  func explicit(_ key: Key) -> Int32? { values[key] }
 
   var reuseAddress: Bool { value(.socket(SO_REUSEADDR)) != 0 }
   var reusePort: Bool { value(.socket(SO_REUSEPORT)) != 0 }
-  var isV6Only: Bool { value(.ipv6V6Only) != 0 }
-  var noDelay: Bool { value(.tcpNoDelay) != 0 && value(.tcpCork) == 0 }
+  var isV6Only: Bool { values[.ipv6(26)] ?? 0 != 0 }
+  var noDelay: Bool { value(.tcp(1)) != 0 && !isCorked }
+  var isCorked: Bool { value(.tcp(3)) != 0 }
   var keepalive: Bool { value(.socket(SO_KEEPALIVE)) != 0 }
   /// Seconds, seconds, probes.
   var keepaliveTimes: (idle: UInt32, interval: UInt32, count: UInt32) {
-    (UInt32(value(.tcpKeepIdle)), UInt32(value(.tcpKeepInterval)), UInt32(value(.tcpKeepCount)))
+    (UInt32(value(.tcp(4))), UInt32(value(.tcp(5))), UInt32(value(.tcp(6))))
   }
   /// Close is to reset the connection (SO_LINGER with 0 seconds).
   var resetsOnClose: Bool { lingerSeconds == 0 }

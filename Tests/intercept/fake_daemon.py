@@ -21,6 +21,7 @@ VERSION = 2
 PENDING_PORT = 82
 UNREACHABLE_PORT = 83
 NEW, CONNECTED, LISTENING, FAILED = range(4)
+OPTION_NULL = 1
 SOCKET, BIND, LISTEN, CONNECT, NAMES, SETSOCKOPT, GETSOCKOPT = range(1, 8)
 SO_COOKIE, TCP_INFO = 57, 11
 TCP_ESTABLISHED, TCP_SYN_SENT, TCP_CLOSE, TCP_LISTEN = 1, 2, 7, 10
@@ -198,6 +199,10 @@ class FakeDaemon(threading.Thread):
             status = self.connect(pair, address)
         elif op == NAMES:
             local, remote = pair.local, pair.remote
+        elif op == SETSOCKOPT and arguments[2] < 4:  # what Linux says at the level SOL_SOCKET
+            status = errno.EINVAL
+        elif op == SETSOCKOPT and arguments[3] & OPTION_NULL:
+            status = errno.EFAULT
         elif op == SETSOCKOPT:
             pair.options[arguments[0], arguments[1]] = body[:arguments[2]]
         elif op == GETSOCKOPT:

@@ -292,4 +292,6 @@ static inline void nc_tcp_credit(struct tcp_pcb *pcb, u32_t bytes) {
 /// Makes lwIP take the receive window for fully open, as tcp_close() wants it.
 static inline void nc_tcp_forgive_unread(struct tcp_pcb *pcb) { pcb->rcv_wnd = TCP_WND_MAX(pcb); }
 
+#include "nc_options.h"
+
 #endif

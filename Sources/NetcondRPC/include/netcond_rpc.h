@@ -30,7 +30,7 @@ enum nc_op {
   NC_OP_LISTEN = 3,     /* fd; argument[0] = backlog */
   NC_OP_CONNECT = 4,    /* fd; address. Reply status EINPROGRESS: the attempt runs; its outcome shows on the fd */
   NC_OP_NAMES = 5,      /* fd; reply carries local and remote address */
-  NC_OP_SETSOCKOPT = 6, /* fd; argument = {level, name, length}; data */
+  NC_OP_SETSOCKOPT = 6, /* fd; argument = {level, name, length, NC_OPTION_ flags}; data */
   NC_OP_GETSOCKOPT = 7, /* fd; argument = {level, name, capacity}; reply: argument[0] = length, data */
   NC_OP_ROUTE = 8,      /* fd of a datagram socket; address = destination, or none; argument[0] = payload bytes; data = the
                            source wanted (struct nc_address). Binds the socket if it is not bound, as a first send does;
@@ -181,6 +181,10 @@ struct nc_name {
 
 enum {
   NC_BIND_REUSEADDR = 1, /* SO_REUSEADDR was set on the socket */
+};
+
+enum {
+  NC_OPTION_NULL = 1, /* the app gave a null pointer: what that means depends on the option */
 };
 
 _Static_assert(sizeof(struct nc_address) == 24, "layout is the protocol");
