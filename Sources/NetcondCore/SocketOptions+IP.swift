@@ -59,7 +59,8 @@ extension SocketOptions {
     rules[52] = .refused(ENOPROTOOPT).whenShort(.unseen)  // the local port: likewise
     // Memberships: of streams. `MembershipRequest` has those of datagram sockets.
     for name: Int32 in 35...48 {
-      rules[name] = OptionRule { _, context in .refuse(context.isStream && name < 37 ? EPROTO : EINVAL) }
+      rules[name] =
+        OptionRule { _, context in .refuse(context.isStream && name < 37 ? EPROTO : EINVAL) }
         .whenShort(.unseen).unreadable
     }
     rules[41]?.reading = .error(ENODEV)  // IP_MSFILTER
