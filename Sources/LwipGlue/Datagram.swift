@@ -103,6 +103,8 @@ public struct DatagramCounters: Sendable, Equatable {
   public var received: UInt64 = 0
   /// For no socket: lwIP answered with port unreachable where that is allowed, or took them itself (DHCP).
   public var unclaimed: UInt64 = 0
+  /// Of those, the ones that were not answered because there were too many.
+  public var unanswered: UInt64 = 0
   /// Given to a link or to the interface's own sockets.
   public var sent: UInt64 = 0
   /// Received with a wrong checksum, or over IPv6 with none.

@@ -12,8 +12,8 @@ internal import Slab
 struct NeighbourWatch {
   static let patienceMilliseconds: UInt64 = 3000
   /// The most hops, and waiting senders per hop, that are watched: a scan of a subnet costs no more than this.
-  private static let hopLimit = 4096
-  private static let senderLimit = 64
+  private static let hopLimit = 1024
+  private static let senderLimit = 16
 
   struct Hop: Hashable {
     let interface: UInt8

@@ -7,6 +7,9 @@ private let protocolTCP: UInt8 = 6
 
 /// The way of a packet out of lwIP: next hop and fragmentation (`outputV4`, `outputV6`), then the frame (`transmit`).
 extension NetworkInterface {
+  /// As ARP_QUEUE_LEN: enough for the fragments of the largest datagram.
+  private static let neighbourQueueLimit: UInt32 = 64
+
   func outputV4(_ p: UnsafeMutablePointer<pbuf>?, _ destination: UnsafePointer<ip4_addr_t>?) -> err_t {
     guard let p, let destination else { return err_t(ERR_ARG.rawValue) }
     let target = IPAddress(bytes: destination, isV6: false)
@@ -32,6 +35,10 @@ extension NetworkInterface {
     let target = IPAddress(bytes: destination, isV6: true)
     let limit = limit(to: target, transport: header[6])
     if Int(p.pointee.tot_len) > limit { return fragmentV6(p, destination, limit) }
+    defer {
+      // TCP's windows bound what waits for a neighbour; nothing else does.
+      if header[6] != protocolTCP, !target.isMulticast { nc_nd6_bound_queues(netif, Self.neighbourQueueLimit) }
+    }
     // lwIP takes the /64 of each address for the link; a route or a longer prefix may know better.
     if !target.isMulticast, !target.isLinkLocal, let hop = nextHop(to: target), hop != target,
       addresses.contains(where: { $0.address.matches(target, prefixBits: 64) })

@@ -30,9 +30,11 @@ extension Stack {
   /// - Parameters:
   ///   - local: the address to speak from (chosen where it is "any") and its port (chosen where it is 0).
   ///   - owner: comes back with each event.
+  ///   - options: of all its segments, the SYN included.
   /// - Throws: ENETUNREACH without a route or address, EADDRNOTAVAIL without a free port, ENOBUFS without memory.
   public func connect(
-    _ interface: NetworkInterface, from local: Endpoint, to remote: Endpoint, owner: UInt64, noDelay: Bool
+    _ interface: NetworkInterface, from local: Endpoint, to remote: Endpoint, owner: UInt64, noDelay: Bool,
+    options: ConnectionOptions = ConnectionOptions()
   ) throws(StackError) -> SlabKey {
     guard interface.hasRoute(to: remote.address), Self.isSourceBuild || !interface.owns(remote.address) else {
       throw StackError(ENETUNREACH)  // the packaged library loops packets through a thread that is not there
@@ -61,6 +63,7 @@ extension Stack {
       throw StackError(ENOBUFS)
     }
     attach(pcb, key)
+    apply(options, to: key)
     var ip = remote.address.lwip(zone: interface.index)
     let status = tcp_connect(pcb, &ip, remote.port) { argument, _, _ in
       Stack.current?.onEstablished(SlabKey(argument: argument))

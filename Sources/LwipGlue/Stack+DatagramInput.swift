@@ -7,6 +7,9 @@ struct DatagramState {
   /// Of the fragments of IPv4 and IPv6 that the stack sends: unpredictable where it begins (RFC 7739).
   var identification = UInt32.random(in: .min ... .max)
   var neighbours = NeighbourWatch()
+  /// How many datagrams for no socket may be answered, and when that was last added to.
+  var answers = 50
+  var answersEarnedMilliseconds: UInt64 = 0
   /// The payload of a datagram that came in more pieces than a receiver takes.
   var joined: [UInt8] = []
 }
@@ -79,16 +82,32 @@ extension Stack {
       datagramCounters.badChecksum += 1
       return true
     }
-    guard let receiver = datagramReceiver else { return false }
     let isTaken = packet.withPieces(skipping: 8, bytes: length - 8, joined: &datagrams.joined) { pieces in
-      receiver.receive(
+      datagramReceiver?.receive(
         ReceivedDatagram(
           kind: .udp, interface: interface.number, source: Endpoint(address: packet.source, port: word(0)),
           destination: Endpoint(address: packet.destination, port: word(1)), hopLimit: packet.hopLimit,
-          trafficClass: packet.trafficClass, payload: pieces, payloadBytes: length - 8))
+          trafficClass: packet.trafficClass, payload: pieces, payloadBytes: length - 8)) ?? false
     }
     if isTaken { datagramCounters.received += 1 } else { datagramCounters.unclaimed += 1 }
-    return isTaken
+    return isTaken || !mayAnswer(port: word(1))
+  }
+
+  /// Whether lwIP may answer with port unreachable: a thousand times a second, as net.ipv4.icmp_msgs_per_sec allows, in
+  /// bursts of fifty. Ports of lwIP's own clients (DHCP) are always its.
+  private func mayAnswer(port: UInt16) -> Bool {
+    if port == 68 || port == 546 { return true }
+    let earned = nowMilliseconds - datagrams.answersEarnedMilliseconds
+    if earned > 0 {
+      datagrams.answers = min(50, datagrams.answers + Int(min(earned, 50)))
+      datagrams.answersEarnedMilliseconds = nowMilliseconds
+    }
+    guard datagrams.answers > 0 else {
+      datagramCounters.unanswered += 1
+      return false
+    }
+    datagrams.answers -= 1
+    return true
   }
 
   private func onICMP(_ packet: IncomingPacket, _ interface: NetworkInterface) -> Bool {

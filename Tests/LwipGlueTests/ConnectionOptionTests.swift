@@ -4,7 +4,7 @@ import Glibc
 import Testing
 
 extension StackTests {
-  @Suite struct ConnectionOptions {
+  @Suite struct OptionsOfConnections {
     private static let hosts = [["10.0.0.1/24", "fd00::1/64"], ["10.0.0.2/24", "fd00::2/64"]]
 
     /// An ICMP error about a segment of a connection that host 0 sent with this sequence number.
@@ -117,12 +117,14 @@ extension StackTests {
     ) throws {
       try World.with(Self.hosts) { world in
         world.settle()
-        let (client, server) = try world.connected(address: IPAddress(target)!)
-        world.stack.setHopLimit(client.key, 9)
-        world.stack.setTrafficClass(client.key, 0x28)
+        let service = try world.listen(1, on: target.contains(":") ? .anyV6 : .anyV4)
         world.wire.isCapturing = true
+        var options = ConnectionOptions()
+        options.hopLimit = 9
+        options.trafficClass = 0x28
+        let client = try world.connect(0, to: IPAddress(target)!, options: options)
         client.send(pattern(10_000), end: true)
-        #expect(world.run { server.isEnded })
+        #expect(world.run { service.accepted.first?.isEnded == true })
         let segments = world.wire.takeCaptured().filter { $0.isTCP && $0.origin == 0 }
         #expect(!segments.isEmpty)
         for segment in segments {

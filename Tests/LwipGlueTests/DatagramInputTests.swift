@@ -123,6 +123,40 @@ extension StackTests {
       }
     }
 
+    @Test func `a flood for no socket is answered a thousand times a second at most`() throws {
+      try World.with(Self.hosts) { world in
+        _ = world.bind(5000)
+        let host = world.hosts[1]
+        try world.send(0, to: host.address(), port: 9, [1])
+        world.run(seconds: 1)
+        world.wire.isCapturing = true
+        let frame = RawPackets.udp(to: host.interface.mac, from: "10.0.0.1", to: "10.0.0.2", targetPort: 9, [1])
+        for _ in 0..<300 { world.wire.hand(frame, to: host) }
+        world.run(seconds: 0.02)
+        for _ in 0..<300 { world.wire.hand(frame, to: host) }
+        let answers = world.wire.takeCaptured().filter { $0.isV4 && $0.transport == 1 }.count
+        #expect((65...75).contains(answers))
+        #expect(world.stack.datagramCounters.unanswered == UInt64(600 - answers))
+      }
+    }
+
+    @Test(arguments: ["10.0.0.2", "fd00::2"]) func `what waits for a neighbour is bounded, the newest stay`(
+      target: String
+    ) throws {
+      try World.with([["10.0.0.1/24", "fd00::1/64"], Self.hosts[1]]) { world in
+        let sockets = world.bind(5000)
+        world.settle()
+        var isSilent = true
+        world.wire.swallows = { isSilent && $0.origin == 1 }
+        for number in 0..<200 { try world.send(0, to: IPAddress(target)!, [UInt8(number)]) }
+        isSilent = false
+        let arrivals = world.arrivals(sockets, 64)
+        #expect(arrivals.map(\.bytes) == (136..<200).map { [UInt8($0)] })
+        world.run(seconds: 5)
+        #expect(sockets.failures.isEmpty)
+      }
+    }
+
     /// A hub's frames are shared with the sender's memory.
     @Test func `datagrams cross a hub`() throws {
       try World.with([["10.0.0.1/24"], ["10.0.0.2/24"]], medium: { try HubMedium(frames: $0) }) { world in

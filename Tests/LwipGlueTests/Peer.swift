@@ -162,12 +162,13 @@ extension World {
 
   /// Host `host` begins to connect.
   func connect(
-    _ host: Int, to address: IPAddress, port: UInt16 = 80, from local: IPAddress = .anyV4, localPort: UInt16 = 0
+    _ host: Int, to address: IPAddress, port: UInt16 = 80, from local: IPAddress = .anyV4, localPort: UInt16 = 0,
+    options: ConnectionOptions = ConnectionOptions()
   ) throws -> Peer {
     let owner = nextOwner
     let key = try stack.connect(
       hosts[host].interface, from: Endpoint(address: local, port: localPort),
-      to: Endpoint(address: address, port: port), owner: owner, noDelay: false)
+      to: Endpoint(address: address, port: port), owner: owner, noDelay: false, options: options)
     return makePeer(key)
   }
 

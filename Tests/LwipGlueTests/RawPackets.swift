@@ -30,7 +30,7 @@ enum RawPackets {
 
   /// A UDP datagram with its checksum, unless another is given.
   static func udp(
-    to mac: MACAddress, from source: String, port: Int = 4000, to target: String, port targetPort: Int = 5000,
+    to mac: MACAddress, from source: String, port: Int = 4000, to target: String, targetPort: Int = 5000,
     _ payload: [UInt8], checksum: UInt16? = nil, length: Int? = nil
   ) -> WireFrame {
     let header = big16(port) + big16(targetPort) + big16(length ?? 8 + payload.count) + [0, 0]

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "lwip/igmp.h"
+#include "lwip/memp.h"
 #include "lwip/raw.h"
 
 /// A control block that is offered each packet of `protocol`, of both families or of IPv6 only, before lwIP's own protocols
@@ -81,6 +82,26 @@ static inline bool nc_nd6_knows(const struct netif *netif, const ip6_addr_t *nei
       return true;
   }
   return false;
+}
+
+/// Drops the oldest packets that wait for a neighbour beyond `limit`: lwIP bounds that queue for ARP only.
+static inline void nc_nd6_bound_queues(const struct netif *netif, u32_t limit) {
+#if LWIP_ND6_QUEUEING
+  for (int i = 0; i < LWIP_ND6_NUM_NEIGHBORS; i++) {
+    struct nd6_neighbor_cache_entry *entry = &neighbor_cache[i];
+    if (entry->state != ND6_INCOMPLETE || entry->netif != netif) continue;
+    u32_t count = 0;
+    for (const struct nd6_q_entry *waiting = entry->q; waiting != NULL; waiting = waiting->next) count++;
+    for (; count > limit; count--) {
+      struct nd6_q_entry *oldest = entry->q;
+      entry->q = oldest->next;
+      pbuf_free(oldest->p);
+      memp_free(MEMP_ND6_QUEUE, oldest);
+    }
+  }
+#else
+  (void)netif, (void)limit;
+#endif
 }
 
 /// Takes the first packet that the netif sent to itself off its queue, or NULL: what netif_poll() does, one at a time.
