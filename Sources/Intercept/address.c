@@ -41,6 +41,20 @@ int nc_address_read(int family, const struct sockaddr *source, socklen_t length,
   return 0;
 }
 
+int nc_address_copy(const struct sockaddr *source, socklen_t length, struct sockaddr_storage *copy) {
+  if ((int)length < 0 || length > sizeof *copy) return -EINVAL;
+  memset(copy, 0, sizeof *copy);
+  if (length == 0) return 0;
+  // The kernel reads it for us, so that a bad pointer is EFAULT and no crash.
+  struct iovec from = {.iov_base = (void *)source, .iov_len = length}, to = {.iov_base = copy, .iov_len = length};
+  long pid = nc_raw(SYS_getpid, 0, 0, 0, 0, 0, 0);
+  long bytes = nc_raw(SYS_process_vm_readv, pid, (long)&to, 1, (long)&from, 1, 0);
+  if (bytes == (long)length) return 0;
+  if (bytes >= 0 || bytes == -EFAULT) return -EFAULT;
+  memcpy(copy, source, length); // forbidden to this program (seccomp)
+  return 0;
+}
+
 int nc_address_check_room(const struct sockaddr *target, const socklen_t *length) {
   if (length == NULL) return -EFAULT;
   if ((int)*length < 0) return -EINVAL;

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 
 #include "intercept.h"
@@ -45,7 +46,10 @@ static int outcome_of_closed(int fd, int sent) {
     return collect(fd, -(name.error != 0 ? name.error : ECONNABORTED));
   case NC_STATE_CONNECTED: // and over already; EPIPE: in an orderly way
     return collect(fd, sent == EPIPE ? 0 : -sent);
-  default: return (nc_marks(fd) & NC_MARK_SHUT) != 0 ? -ECONNABORTED : -ENETDOWN;
+  default:
+    if ((nc_marks(fd) & NC_MARK_SHUT) == 0) return -ENETDOWN;
+    (void)nc_take_error(fd, &name);
+    return -ECONNRESET;
   }
 }
 
@@ -82,13 +86,12 @@ static int await_outcome(int fd, int pending) {
 }
 
 // A socket of the kernel can connect again after a failure; a pair whose other end is gone cannot. The last resort is a
-// fresh pair put over the fd: dups in other processes and epoll registrations keep the old one, and options other than
-// the time-outs are lost.
-static int renew(int fd, struct nc_name *name) {
+// fresh pair put over the fd: dups in other processes and epoll registrations keep the old one.
+int nc_renew(int fd, struct nc_name *name) {
   int flags = nc_raw_fcntl(fd, F_GETFL, 0);
   int descriptor_flags = nc_raw_fcntl(fd, F_GETFD, 0);
   if (flags < 0 || descriptor_flags < 0) return -EBADF;
-  int fresh = nc_create(name->family, name->type, name->protocol, true);
+  int fresh = nc_create_like(fd, name->family, name->type, name->protocol, true);
   if (fresh < 0) return fresh;
   nc_copy_timeouts(fd, fresh);
   (void)nc_raw_fcntl(fresh, F_SETFL, flags);
@@ -99,13 +102,34 @@ static int renew(int fd, struct nc_name *name) {
   return nc_identify(fd, name) ? 0 : -EBADF;
 }
 
-// connect(AF_UNSPEC): Linux drops the connection with a RST and leaves an idle socket.
-static int disconnect(int fd, struct nc_name *name) {
-  if (name->state == NC_STATE_CONNECTED) {
-    struct linger abort = {.l_onoff = 1, .l_linger = 0};
-    (void)nc_setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+int nc_revive(int fd, struct nc_name *name) {
+  int marks = nc_marks(fd);
+  bool is_at_end = false;
+  switch (name->state) {
+  case NC_STATE_FAILED: is_at_end = (marks & NC_MARK_COLLECTED) != 0; break;
+  case NC_STATE_NEW:
+  case NC_STATE_LISTENING: is_at_end = (marks & NC_MARK_SHUT) != 0; break;
+  default: break;
   }
-  return renew(fd, name);
+  return is_at_end ? nc_renew(fd, name) : 0;
+}
+
+// connect(AF_UNSPEC): Linux drops the connection with a RST and leaves an idle socket, with an error pending
+// (tcp_disconnect). The old pair is told to reset by a copy of it, after the fresh one has its options.
+static int disconnect(int fd, struct nc_name *name) {
+  int state = nc_tcp_state(fd);
+  if (name->state == NC_STATE_NEW && state == TCP_CLOSE) return 0;
+  bool is_reset = name->state == NC_STATE_CONNECTED || state == TCP_SYN_SENT;
+  int former = nc_raw_fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (former < 0) return former;
+  int error = nc_renew(fd, name);
+  if (error == 0 && is_reset) {
+    struct linger abort = {.l_onoff = 1, .l_linger = 0};
+    (void)nc_setsockopt(former, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+    nc_owe_error(fd, ECONNRESET);
+  }
+  nc_raw_close(former);
+  return error;
 }
 
 static int begin(int fd, const struct nc_name *name, const struct sockaddr *address, socklen_t length) {
@@ -117,10 +141,12 @@ static int begin(int fd, const struct nc_name *name, const struct sockaddr *addr
   return error == 0 ? -EINPROGRESS : error;
 }
 
-int nc_connect(int fd, struct nc_name *name, const struct sockaddr *address, socklen_t length) {
-  if ((int)length < 0 || length > sizeof(struct sockaddr_storage)) return -EINVAL;
+int nc_connect(int fd, struct nc_name *name, const struct sockaddr *source, socklen_t length) {
+  struct sockaddr_storage copy;
+  const struct sockaddr *address = (const struct sockaddr *)&copy;
+  int copied = nc_address_copy(source, length, &copy);
+  if (copied != 0) return copied;
   if (length < sizeof(sa_family_t)) return -EINVAL;
-  if (address == NULL) return -EFAULT;
   if (name->state == NC_STATE_DATAGRAM) return nc_datagram_connect(fd, name, address, length);
   if (address->sa_family == AF_UNSPEC) return disconnect(fd, name);
   for (;;) {
@@ -135,11 +161,11 @@ int nc_connect(int fd, struct nc_name *name, const struct sockaddr *address, soc
         error = nc_take_error(fd, name);
         return collect(fd, -(error != 0 ? error : ECONNABORTED));
       }
-      error = renew(fd, name);
-      if (error != 0) return error;
       break;
     default: break;
     }
+    error = nc_revive(fd, name);
+    if (error != 0) return error;
     error = begin(fd, name, address, length);
     if (error == -EINPROGRESS || error == -EALREADY) return await_outcome(fd, error);
     // The outcome of an earlier attempt may have come while we asked: then that is the answer.

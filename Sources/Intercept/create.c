@@ -13,16 +13,20 @@ bool nc_wants(int domain, int type) {
   return !(domain == AF_INET && (type & TYPE_MASK) == SOCK_PACKET);
 }
 
-int nc_create(int family, int type, int protocol, bool close_on_exec) {
+int nc_create_like(int model, int family, int type, int protocol, bool close_on_exec) {
   struct nc_request request = {.op = NC_OP_SOCKET, .argument = {family, type, protocol}};
   struct nc_reply reply;
   int fd;
-  int error = nc_rpc(&request, -1, &reply, &fd, close_on_exec);
+  int error = nc_rpc(&request, model, &reply, &fd, close_on_exec);
   if (error != 0) return error;
   // The kernel had no number left for the passed fd and dropped it; the daemon sees that as a close.
   if (fd < 0) return -EMFILE;
   nc_hint_mark(fd, NC_HINT_LOOK);
   return fd;
+}
+
+int nc_create(int family, int type, int protocol, bool close_on_exec) {
+  return nc_create_like(-1, family, type, protocol, close_on_exec);
 }
 
 // The order of the checks is the kernel's (__sys_socket, __sock_create, inet_create).

@@ -64,14 +64,24 @@ void nc_mark(int fd, int marks) { set_marks(fd, nc_marks(fd) | marks); }
 
 void nc_unmark(int fd, int marks) { set_marks(fd, nc_marks(fd) & ~marks); }
 
+static int owed_error(int marks) { return marks >> NC_MARK_ERROR_SHIFT & NC_MARK_ERROR_MASK; }
+
+void nc_owe_error(int fd, int error) {
+  int marks = nc_marks(fd);
+  if (owed_error(marks) == error) return;
+  set_marks(fd, (marks & ~(NC_MARK_ERROR_MASK << NC_MARK_ERROR_SHIFT)) | error << NC_MARK_ERROR_SHIFT);
+}
+
 int nc_error_as_tcp(int fd, const struct nc_name *name, int error) {
   // The kernel only knows that the daemon's end closed with data unread. Closed without any name: the daemon died.
   if (name->state == NC_STATE_FAILED && name->error != 0) return name->error;
   if (name->state == NC_STATE_DATAGRAM) return ENETDOWN; // with its end closed: the daemon died
   int marks = nc_marks(fd);
-  if (name->state == NC_STATE_NEW) return (marks & NC_MARK_SHUT) != 0 ? ECONNABORTED : ENETDOWN;
-  int told = marks >> NC_MARK_ERROR_SHIFT & NC_MARK_ERROR_MASK;
-  return told != 0 ? told : error;
+  if (name->state == NC_STATE_NEW) return (marks & NC_MARK_SHUT) != 0 ? ECONNRESET : ENETDOWN;
+  int owed = owed_error(marks);
+  if (owed == 0) return error;
+  nc_owe_error(fd, 0);
+  return owed;
 }
 
 int nc_take_error(int fd, const struct nc_name *name) {
@@ -81,8 +91,14 @@ int nc_take_error(int fd, const struct nc_name *name) {
   }
   int error = 0;
   socklen_t length = sizeof error;
-  if (nc_raw_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0 || error == 0) return 0;
-  return nc_error_as_tcp(fd, name, error);
+  if (nc_raw_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return 0;
+  int marks = nc_marks(fd);
+  // The daemon closes its end of a listener or an attempt that the app shut down, with filler unread: no error of TCP's.
+  bool is_shut = name->state != NC_STATE_CONNECTED && (marks & NC_MARK_SHUT) != 0;
+  if (error != 0 && !is_shut) return nc_error_as_tcp(fd, name, error);
+  error = name->state == NC_STATE_CONNECTED || name->state == NC_STATE_NEW ? owed_error(marks) : 0;
+  if (error != 0) nc_owe_error(fd, 0);
+  return error;
 }
 
 int nc_tcp_state(int fd) {

@@ -182,6 +182,9 @@ void nc_unmark(int fd, int marks);
 /// What TCP would say where the pair says `error` (ECONNRESET, which stands for all that ends a connection).
 int nc_error_as_tcp(int fd, const struct nc_name *name, int error);
 
+/// Lets the next look at the socket's error, by SO_ERROR, a send or a receipt, find `error`; 0: none.
+void nc_owe_error(int fd, int error);
+
 /// Takes the pending error of the socket (SO_ERROR: it clears itself) as TCP would name it; 0 for none.
 int nc_take_error(int fd, const struct nc_name *name);
 
@@ -273,6 +276,9 @@ void nc_report(enum nc_report kind, unsigned detail);
 
 // address.c
 
+/// Copies an address of the app's, as the kernel would: `*copy` is zero beyond `length`. Returns 0, -EFAULT or -EINVAL.
+int nc_address_copy(const struct sockaddr *source, socklen_t length, struct sockaddr_storage *copy);
+
 /// Reads a sockaddr for a socket of `family`. Returns 0, -EINVAL (too short) or -EAFNOSUPPORT.
 int nc_address_read(int family, const struct sockaddr *source, socklen_t length, struct nc_address *address);
 
@@ -288,9 +294,18 @@ void nc_address_write(int family, const struct nc_address *address, struct socka
 bool nc_wants(int domain, int type);
 int nc_socket(int domain, int type, int protocol);
 int nc_create(int family, int type, int protocol, bool close_on_exec);
+/// With the options and the bound address of the socket `model`, unless that is -1.
+int nc_create_like(int model, int family, int type, int protocol, bool close_on_exec);
+/// Puts a fresh socket over `fd`, with the flags, time-outs, options and bound address of the old one.
+int nc_renew(int fd, struct nc_name *name);
+/// Does that where Linux's socket is idle again and ours at its end: after a failed connect that was told of, and after
+/// the shutdown of a listener or of an attempt under way.
+int nc_revive(int fd, struct nc_name *name);
 
-int nc_bind(int fd, const struct nc_name *name, const struct sockaddr *address, socklen_t length);
-int nc_listen(int fd, const struct nc_name *name, int backlog);
+int nc_bind(int fd, struct nc_name *name, const struct sockaddr *address, socklen_t length);
+int nc_listen(int fd, struct nc_name *name, int backlog);
+/// Drops the connections queued on a listener.
+void nc_drop_queued(int fd);
 int nc_accept(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length, int flags);
 int nc_connect(int fd, struct nc_name *name, const struct sockaddr *address, socklen_t length);
 int nc_getsockname(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length);

@@ -12,9 +12,11 @@
 #include "intercept.h"
 
 static int read_bind_address(int family, const struct sockaddr *address, socklen_t length, struct nc_address *read) {
-  if ((int)length < 0 || length > sizeof(struct sockaddr_storage)) return -EINVAL;
-  if (address == NULL) return length == 0 ? -EINVAL : -EFAULT;
-  int error = nc_address_read(family, address, length, read);
+  struct sockaddr_storage copy;
+  int error = nc_address_copy(address, length, &copy);
+  if (error != 0) return error;
+  address = (const struct sockaddr *)&copy;
+  error = nc_address_read(family, address, length, read);
   if (error != -EAFNOSUPPORT || family != AF_INET) return error;
   // Linux takes AF_UNSPEC with the address 0.0.0.0 for AF_INET (compatibility, __inet_bind).
   struct sockaddr_in in;
@@ -24,12 +26,14 @@ static int read_bind_address(int family, const struct sockaddr *address, socklen
   return nc_address_read(family, (const struct sockaddr *)&in, sizeof in, read);
 }
 
-int nc_bind(int fd, const struct nc_name *name, const struct sockaddr *address, socklen_t length) {
+int nc_bind(int fd, struct nc_name *name, const struct sockaddr *address, socklen_t length) {
   struct nc_request request = {.op = NC_OP_BIND};
   struct nc_reply reply;
   int error = read_bind_address(name->family, address, length, &request.address);
   if (error != 0) return error;
   if (name->state == NC_STATE_DATAGRAM) return nc_datagram_bind(fd, name, &request.address);
+  error = nc_revive(fd, name);
+  if (error != 0) return error;
   if (name->state != NC_STATE_NEW) return -EINVAL;
   int reuse = 0;
   socklen_t reuse_length = sizeof reuse;
@@ -38,12 +42,32 @@ int nc_bind(int fd, const struct nc_name *name, const struct sockaddr *address, 
   return nc_rpc(&request, fd, &reply, NULL, false);
 }
 
-int nc_listen(int fd, const struct nc_name *name, int backlog) {
+int nc_listen(int fd, struct nc_name *name, int backlog) {
   if (name->type != SOCK_STREAM) return -EOPNOTSUPP;
+  int error = nc_revive(fd, name);
+  if (error != 0) return error;
   if (name->state != NC_STATE_NEW && name->state != NC_STATE_LISTENING) return -EINVAL;
   struct nc_request request = {.op = NC_OP_LISTEN, .argument = {backlog}};
   struct nc_reply reply;
   return nc_rpc(&request, fd, &reply, NULL, false);
+}
+
+void nc_drop_queued(int fd) {
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct nc_accept_record record;
+  struct iovec part = {.iov_base = &record, .iov_len = sizeof record};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control};
+  for (;;) {
+    message.msg_controllen = CMSG_LEN(sizeof(int));
+    if (nc_raw_recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0) return;
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    int dropped = -1;
+    if (header != NULL && header->cmsg_type == SCM_RIGHTS) memcpy(&dropped, CMSG_DATA(header), sizeof dropped);
+    if (dropped >= 0) nc_raw_close(dropped); // with its mark unread: the daemon resets the connection
+  }
 }
 
 static int reserve_fd(int fd) {
@@ -98,9 +122,6 @@ int nc_accept(int fd, const struct nc_name *name, struct sockaddr *address, sock
   if (name->state != NC_STATE_LISTENING) return -EINVAL;
   int error = reserve_fd(fd);
   if (error < 0) return error;
-  // Checked first: Linux accepts, then drops the connection for a bad address.
-  error = address == NULL ? 0 : nc_address_check_room(address, length);
-  if (error != 0) return error;
   struct nc_accept_record record;
   int accepted;
   for (;;) {
@@ -113,6 +134,11 @@ int nc_accept(int fd, const struct nc_name *name, struct sockaddr *address, sock
     // The wait may have been long: numbers free before it may not be now.
     error = reserve_fd(fd);
     if (error < 0) return error;
+  }
+  error = address == NULL ? 0 : nc_address_check_room(address, length);
+  if (error != 0) { // Linux too has accepted by then, and drops the connection
+    nc_raw_close(accepted);
+    return error;
   }
   if ((flags & SOCK_NONBLOCK) != 0) (void)nc_raw_fcntl(accepted, F_SETFL, O_RDWR | O_NONBLOCK);
   nc_hint_mark(accepted, NC_HINT_STREAM);

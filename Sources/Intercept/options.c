@@ -32,9 +32,9 @@ static bool is_native_as_well(int level, int option) {
 }
 
 void nc_copy_timeouts(int from, int to) {
-  static const int options[] = {SO_RCVTIMEO, SO_SNDTIMEO};
-  for (int index = 0; index < 2; index++) {
-    char value[16]; // struct timeval
+  static const int options[] = {SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT};
+  for (int index = 0; index < 3; index++) {
+    char value[16]; // struct timeval, or an int
     socklen_t length = sizeof value;
     if (nc_raw_getsockopt(from, SOL_SOCKET, options[index], value, &length) == 0)
       (void)nc_raw_setsockopt(to, SOL_SOCKET, options[index], value, length);
@@ -64,7 +64,9 @@ static bool is_known_here(int fd, const struct nc_name *name, int option, int *n
   case SO_TYPE: *number = name->type; return true;
   case SO_DOMAIN: *number = name->family; return true;
   case SO_PROTOCOL: *number = protocol_of(name); return true;
-  case SO_ACCEPTCONN: *number = name->state == NC_STATE_LISTENING; return true;
+  case SO_ACCEPTCONN: 
+    *number = name->state == NC_STATE_LISTENING && (nc_marks(fd) & NC_MARK_SHUT) == 0;
+    return true;
   default: return false;
   }
 }
@@ -107,7 +109,7 @@ static bool names_bad_fd(int level, int option, const void *value, socklen_t len
 
 int nc_setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
   if (is_native(level, option)) {
-    if (is_timeout(option)) __atomic_store_n(&timeouts_used, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&timeouts_used, true, __ATOMIC_RELAXED);
     return nc_raw_setsockopt(fd, level, option, value, length);
   }
   if ((int)length < 0) return -EINVAL;

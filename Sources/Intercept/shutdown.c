@@ -10,6 +10,7 @@ int nc_shutdown(int fd, const struct nc_name *name, int how) {
   switch (name->state) {
   case NC_STATE_CONNECTED: return nc_is_over(fd) ? -ENOTCONN : nc_raw_shutdown(fd, how);
   case NC_STATE_LISTENING:
+    if ((nc_marks(fd) & NC_MARK_SHUT) != 0) return -ENOTCONN;
     if (how == SHUT_WR) return 0;
     break;
   case NC_STATE_NEW:
@@ -20,5 +21,8 @@ int nc_shutdown(int fd, const struct nc_name *name, int how) {
   // Ends a listener or an attempt under way. Both directions, whatever was asked: so the daemon sees HUP, and whoever
   // waits in accept() or connect() wakes up and finds the mark.
   nc_mark(fd, NC_MARK_SHUT);
-  return nc_raw_shutdown(fd, SHUT_RDWR);
+  if (name->state == NC_STATE_NEW) nc_owe_error(fd, ECONNRESET); // tcp_disconnect of an attempt
+  int result = nc_raw_shutdown(fd, SHUT_RDWR);
+  if (name->state == NC_STATE_LISTENING) nc_drop_queued(fd);
+  return result;
 }

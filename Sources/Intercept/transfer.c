@@ -17,7 +17,7 @@ static ssize_t result_of(ssize_t result) { return result < 0 ? -errno : result; 
 static bool is_idle(int fd, const struct nc_name *name) {
   switch (name->state) {
   case NC_STATE_LISTENING: return true;
-  case NC_STATE_NEW: return nc_tcp_state(fd) == TCP_CLOSE;
+  case NC_STATE_NEW: return (nc_marks(fd) & NC_MARK_SHUT) != 0 || nc_tcp_state(fd) == TCP_CLOSE;
   case NC_STATE_FAILED: return (nc_marks(fd) & NC_MARK_COLLECTED) != 0;
   default: return false;
   }
@@ -42,7 +42,7 @@ ssize_t nc_stream_broken(int fd, const struct nc_name *name, int flags, int erro
 // has no cookie of the peer (RFC 7413).
 static int prepare_send(int fd, struct nc_name *name, int flags, const struct sockaddr *address, socklen_t length) {
   if ((flags & MSG_FASTOPEN) == 0 || address == NULL || name->state == NC_STATE_CONNECTED)
-    return is_idle(fd, name) ? broken_pipe(flags) : 0;
+    return is_idle(fd, name) ? (int)nc_stream_broken(fd, name, flags, EPIPE) : 0;
   return nc_connect(fd, name, address, length);
 }
 
@@ -96,7 +96,11 @@ static ssize_t discard(int fd, const struct msghdr *message, int flags) {
 
 ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags) {
   if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN; // nothing is ever queued there
-  if (is_idle(fd, name)) return -ENOTCONN;
+  if (is_idle(fd, name)) {
+    if ((flags & MSG_OOB) != 0 && name->state != NC_STATE_LISTENING) return -EINVAL;
+    int error = name->state == NC_STATE_NEW ? nc_take_error(fd, name) : 0;
+    return error != 0 ? -error : -ENOTCONN;
+  }
   struct msghdr plain = *message;
   plain.msg_name = NULL;
   plain.msg_namelen = 0;

@@ -178,6 +178,21 @@ extension Stack {
     return false
   }
 
+  /// Whether connections, those in TIME_WAIT included, speak from `local` (or from any address where that is "any").
+  public func hasConnections(_ interface: NetworkInterface, on local: Endpoint) -> Bool {
+    if timeWait.usesPort(interfaceIndex: interface.index, local.port) { return true }
+    var pcb = nc_tcp_active_pcbs()
+    while let current = pcb {
+      if current.pointee.local_port == local.port, current.pointee.netif_idx == interface.index,
+        local.address.isAny || IPAddress(&current.pointee.local_ip) == local.address
+      {
+        return true
+      }
+      pcb = current.pointee.next
+    }
+    return false
+  }
+
   // MARK: Asking
 
   public func setOwner(_ owner: UInt64, of key: SlabKey) { connections.pointer(key)?.pointee.owner = owner }

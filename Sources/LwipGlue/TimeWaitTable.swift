@@ -24,12 +24,24 @@ struct TimeWaitTable {
   private static let limit = 262_144
 
   private var entries: [FourTuple: Entry] = [:]
+  /// How many of them have an interface and local port, as `portKey`.
+  private var portUse: [UInt32: Int] = [:]
   private var order: Deque<(tuple: FourTuple, deadlineMilliseconds: UInt64)> = []
 
   var isEmpty: Bool { entries.isEmpty }
   var count: Int { entries.count }
 
   func contains(_ tuple: FourTuple) -> Bool { entries[tuple] != nil }
+
+  func usesPort(interfaceIndex: UInt8, _ port: UInt16) -> Bool { portUse[Self.portKey(interfaceIndex, port)] != nil }
+
+  private static func portKey(_ interface: UInt8, _ port: UInt16) -> UInt32 { UInt32(interface) << 16 | UInt32(port) }
+
+  private mutating func count(_ tuple: FourTuple, _ step: Int) {
+    let key = Self.portKey(tuple.interfaceIndex, tuple.local.port)
+    let count = (portUse[key] ?? 0) + step
+    portUse[key] = count == 0 ? nil : count
+  }
 
   /// How long a connection must have been here before a new one of our own may take its place: then its last segments
   /// have left the path, and the new initial sequence number is beyond the old ones (Linux's net.ipv4.tcp_tw_reuse).
@@ -41,6 +53,7 @@ struct TimeWaitTable {
     let since = entry.deadlineMilliseconds - UInt64(2 * nc_tcp_msl_milliseconds())
     guard nowMilliseconds >= since + Self.reuseMilliseconds else { return false }
     entries[tuple] = nil
+    count(tuple, -1)
     nc_tcp_free_time_wait(entry.pcb)
     return true
   }
@@ -55,6 +68,8 @@ struct TimeWaitTable {
       if let old = entries[tuple] {
         if old.pcb == pcb { continue }
         nc_tcp_free_time_wait(old.pcb)
+      } else {
+        count(tuple, 1)
       }
       let deadline = nowMilliseconds + UInt64(2 * nc_tcp_msl_milliseconds())
       entries[tuple] = Entry(pcb: pcb, deadlineMilliseconds: deadline)
@@ -71,6 +86,7 @@ struct TimeWaitTable {
     guard let entry = entries[tuple] else { return }
     if isSynOnly, Int32(bitPattern: sequence &- entry.pcb.pointee.rcv_nxt) > 0 {
       entries[tuple] = nil
+      count(tuple, -1)
       nc_tcp_free_time_wait(entry.pcb)
     } else {
       nc_tcp_put_time_wait(entry.pcb)
@@ -92,12 +108,14 @@ struct TimeWaitTable {
   private mutating func remove(_ tuple: FourTuple, _ deadline: UInt64) {
     guard let entry = entries[tuple], entry.deadlineMilliseconds == deadline else { return }
     entries[tuple] = nil
+    count(tuple, -1)
     nc_tcp_free_time_wait(entry.pcb)
   }
 
   mutating func removeAll() {
     for entry in entries.values { nc_tcp_free_time_wait(entry.pcb) }
     entries = [:]
+    portUse = [:]
     order = []
   }
 }

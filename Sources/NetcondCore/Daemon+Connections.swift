@@ -16,10 +16,6 @@ extension Daemon {
   /// - Parameter appEnd: the app's end, lent until the outcome is known or has taken too long; owned by this call.
   /// - Returns: EINPROGRESS, or the errno that says why not.
   func connect(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to remote: Endpoint, appEnd: Int32) -> Int32 {
-    guard remote.port != 0 || socket.pointee.state != .new else {
-      close(appEnd)
-      return ECONNREFUSED  // nobody listens on port 0; Linux's SYN to it is answered with RST
-    }
     switch socket.pointee.state {
     case .new: break
     case .connecting:
@@ -113,13 +109,8 @@ extension Daemon {
   func connectFailed(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ error: Int32) {
     if let connection = socket.pointee.connection { stack.abort(connection) }
     socket.pointee.connection = nil
-    let bound = socket.pointee.boundPort == nil ? nil : socket.pointee.local
-    retained.keep(RetainedSockets.Entry(options: socket.pointee.options, bound: bound), for: socket.pointee.cookie)
-    // Linux keeps the port that was spoken from, and of the address only what bind() chose (tcp_disconnect).
-    if let local = socket.pointee.local {
-      let any: IPAddress = local.address.isV6 ? .anyV6 : .anyV4
-      socket.pointee.local = Endpoint(address: socket.pointee.boundAddress ?? any, port: local.port)
-    }
+    retain(socket)
+    socket.pointee.local = localAfterEnd(socket)
     var name = name(of: socket, NC_STATE_FAILED)
     name.error = UInt16(error == 0 ? ECONNREFUSED : error)
     Pair.bindName(socket.pointee.fd, name)
@@ -202,12 +193,17 @@ extension Daemon {
     if network.hostPolicy.bindsOutside(local.address, of: network.interface) {
       return bindOutside(socket, to: local, reuseAddress: reuseAddress, user: user)
     }
-    guard local.address.isAny || network.interface.owns(local.address) else { return EADDRNOTAVAIL }
+    guard isBindable(local.address, network.interface) else { return EADDRNOTAVAIL }
     let isDual = local.address == .anyV6 && !socket.pointee.options.isV6Only
     let binding = PortTable.Binding(
       socket: key, address: local.address, isDual: isDual,
       reuseAddress: reuseAddress || socket.pointee.options.reuseAddress, reusePort: socket.pointee.options.reusePort)
     var local = local
+    if local.port != 0, !binding.reuseAddress, !binding.reusePort,
+      stack.hasConnections(network.interface, on: local)
+    {
+      return EADDRINUSE
+    }
     if local.port == 0 {
       guard let port = network.ports.bindEphemeral(binding) else { return EADDRINUSE }
       local.port = port
@@ -219,6 +215,12 @@ extension Daemon {
     if !local.address.isAny { socket.pointee.boundAddress = local.address }
     socket.pointee.local = local
     return 0
+  }
+
+  /// Whether Linux binds to `address`: to what is the interface's, and to groups and broadcasts as well.
+  private func isBindable(_ address: IPAddress, _ interface: NetworkInterface) -> Bool {
+    address.isAny || interface.owns(address) || address.isMulticast && !address.isV6 || address.isLimitedBroadcast
+      || interface.addresses.contains { $0.broadcast == address }
   }
 
   /// Whether a listener takes one more connection: those that wait in the stack, here, and on the pair stay within the
@@ -322,6 +324,7 @@ extension Daemon {
 
   /// The last app end of a listener has closed: what nobody has accepted is reset (Linux: inet_csk_listen_stop).
   func closeListener(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    retain(socket)
     leaveSharers(key, socket)
     while let waiting = socket.pointee.acceptQueue.popFirst() { close(waiting.appEnd) }
     closeSocket(key, socket)

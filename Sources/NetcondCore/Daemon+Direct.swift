@@ -110,36 +110,4 @@ extension Daemon {
     }
     return copy
   }
-
-  // MARK: Requests about ends that the daemon does not hold
-
-  /// Answers a request about an app's end that is no socket of the daemon's any more; nil where it never was one.
-  func performRetained(_ request: nc_request, _ descriptor: Int32, _ reply: inout nc_reply) -> Int32? {
-    guard let cookie = Pair.cookie(descriptor) else { return nil }
-    let direct = Pair.directNames(descriptor, nonce: nonce)
-    guard direct != nil || retained[cookie] != nil else { return nil }
-    let family = Pair.name(descriptor, ofOtherEnd: true)?.family ?? Pair.name(descriptor, ofOtherEnd: false)?.family
-    let kind = SocketKind(transport: .stream, isV6: family.map { Int32($0) } == AF_INET6)
-    var entry = retained[cookie] ?? RetainedSockets.Entry(options: SocketOptions(kind))
-    let context = retainedOptionContext(direct)
-    switch UInt32(request.op) {
-    case NC_OP_SETSOCKOPT.rawValue:
-      let status = setOption(request, in: &entry.options, context)
-      if status == 0 { retained.keep(entry, for: cookie) }
-      return status
-    case NC_OP_GETSOCKOPT.rawValue:
-      return getOption(request, of: entry.options, context, &reply) { data in
-        // The state, and what a wire without a link would tell.
-        let state: UInt8 = direct == nil ? 7 : 1  // TCP_CLOSE, TCP_ESTABLISHED
-        fillTCPInfo(state: state, ConnectionFacts(), data)
-      }
-    case NC_OP_NAMES.rawValue:
-      if let (local, remote) = direct { (reply.local, reply.remote) = (local, remote) }
-      return 0
-    case NC_OP_CONNECT.rawValue: return direct == nil ? EINVAL : EISCONN
-    case NC_OP_BIND.rawValue, NC_OP_LISTEN.rawValue: return EINVAL
-    case NC_OP_QUEUED.rawValue: return 0  // what is sent has arrived
-    default: return EOPNOTSUPP
-    }
-  }
 }

@@ -75,8 +75,9 @@ extension Daemon {
       return false
     }
     if request.op == UInt16(NC_OP_SOCKET.rawValue) {
-      guard descriptors.isEmpty else { return false }
-      let appEnd = makeSocket(request, client, reply: &reply)
+      guard descriptors.count <= 1 else { return false }
+      let model = descriptors.first.flatMap { takeModel($0, network: networks[client.pointee.network]) }
+      let appEnd = makeSocket(request, client, model: model, reply: &reply)
       defer { if let appEnd { close(appEnd) } }
       return Descriptors.send(client.pointee.fd, reply, passing: appEnd) == 0
     }
@@ -106,7 +107,7 @@ extension Daemon {
     return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
   }
 
-  private func findSocket(_ descriptor: Int32, network: Network) -> SlabKey? {
+  func findSocket(_ descriptor: Int32, network: Network) -> SlabKey? {
     Pair.cookie(descriptor).flatMap { network.socketsByCookie[$0] }.map { SlabKey(bits: $0) }
   }
 
@@ -144,13 +145,14 @@ extension Daemon {
   }
 
   private func fillNames(_ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply) {
-    if let local = socket.pointee.local { reply.local = nc_address(local) }
+    if let local = socket.pointee.local ?? socket.pointee.formerLocal { reply.local = nc_address(local) }
     if socket.pointee.state == .connected, let remote = socket.pointee.remote { reply.remote = nc_address(remote) }
   }
 
   /// Makes a socket and its pair. Returns the app's end, or nil with the reply's status set.
   private func makeSocket(
-    _ request: nc_request, _ client: UnsafeMutablePointer<Client>, reply: inout nc_reply
+    _ request: nc_request, _ client: UnsafeMutablePointer<Client>, model: RetainedSockets.Entry?,
+    reply: inout nc_reply
   ) -> Int32? {
     let network = networks[client.pointee.network]
     let (family, type, kind, _) = request.argument
@@ -192,6 +194,7 @@ extension Daemon {
     }
     Pair.bindName(pair.app, name(of: made, NC_STATE_NEW))
     network.socketsByCookie[cookie] = key.bits
+    if let model { apply(model, to: key, made) }
     armHangUp(key, made)
     return pair.app
   }

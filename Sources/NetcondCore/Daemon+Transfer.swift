@@ -133,7 +133,10 @@ extension Daemon {
         endConnection(key, socket)
       }
     case .listening: closeListener(key, socket)
-    case .new, .connecting: closeSocket(key, socket)
+    case .connecting:
+      retain(socket)
+      closeSocket(key, socket)
+    case .new: closeSocket(key, socket)
     case .closing: break
     }
   }

@@ -9,6 +9,8 @@ struct RetainedSockets {
     var options: SocketOptions
     /// Where the app bound the socket.
     var bound: Endpoint?
+    /// What it spoke from.
+    var local: Endpoint?
   }
 
   private static let limit = 65_536

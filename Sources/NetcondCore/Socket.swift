@@ -59,6 +59,8 @@ struct Socket: ~Copyable {
   var fillerBytes = 0
   var local: Endpoint?
   var remote: Endpoint?
+  /// What getsockname() tells of a socket that is not bound any more: where it spoke from before.
+  var formerLocal: Endpoint?
   /// The port is entered in the network's table.
   var boundPort: UInt16?
   /// The address is the app's own choice: it outlives a failed connect.

@@ -1,0 +1,75 @@
+internal import Glibc
+internal import LwipGlue
+internal import NetcondRPC
+internal import Slab
+
+/// Sockets that the daemon holds no end of any more, but an app may still have (`RetainedSockets`).
+extension Daemon {
+  /// Keeps what a later connect or listen on the same descriptor needs.
+  func retain(_ socket: UnsafeMutablePointer<Socket>) {
+    let bound = socket.pointee.boundPort == nil ? nil : socket.pointee.local
+    let entry = RetainedSockets.Entry(
+      options: socket.pointee.options, bound: bound, local: localAfterEnd(socket))
+    retained.keep(entry, for: socket.pointee.cookie)
+  }
+
+  /// What getsockname() says once a socket is idle again: Linux keeps the port that was spoken from, and of the address only
+  /// what bind() chose (tcp_disconnect).
+  func localAfterEnd(_ socket: UnsafeMutablePointer<Socket>) -> Endpoint? {
+    socket.pointee.local.map {
+      let any: IPAddress = $0.address.isV6 ? .anyV6 : .anyV4
+      return Endpoint(address: socket.pointee.boundAddress ?? any, port: $0.port)
+    }
+  }
+
+  /// What a fresh socket is to take over from the one that `descriptor` is; the old one gives up its port.
+  func takeModel(_ descriptor: Int32, network: Network) -> RetainedSockets.Entry? {
+    if let key = findSocket(descriptor, network: network), let socket = sockets.pointer(key) {
+      // Shut down by the app just now: the completion that tells of it is on its way.
+      if socket.pointee.state == .listening || socket.pointee.state == .connecting, Pair.isHungUp(socket.pointee.fd) {
+        appClosed(key, socket)
+      } else {
+        retain(socket)
+        if let port = socket.pointee.boundPort { network.ports.release(key, port: port) }
+        socket.pointee.boundPort = nil
+      }
+    }
+    return Pair.cookie(descriptor).flatMap { retained[$0] }
+  }
+
+  func apply(_ model: RetainedSockets.Entry, to key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    socket.pointee.options = model.options
+    socket.pointee.formerLocal = model.local
+    if let bound = model.bound { _ = bind(key, socket, to: bound, reuseAddress: true, user: 0) }
+  }
+
+  /// Answers a request about an app's end that is no socket of the daemon's any more; nil where it never was one.
+  func performRetained(_ request: nc_request, _ descriptor: Int32, _ reply: inout nc_reply) -> Int32? {
+    guard let cookie = Pair.cookie(descriptor) else { return nil }
+    let direct = Pair.directNames(descriptor, nonce: nonce)
+    guard direct != nil || retained[cookie] != nil else { return nil }
+    let family = Pair.name(descriptor, ofOtherEnd: true)?.family ?? Pair.name(descriptor, ofOtherEnd: false)?.family
+    let kind = SocketKind(transport: .stream, isV6: family.map { Int32($0) } == AF_INET6)
+    var entry = retained[cookie] ?? RetainedSockets.Entry(options: SocketOptions(kind))
+    let context = retainedOptionContext(direct)
+    switch UInt32(request.op) {
+    case NC_OP_SETSOCKOPT.rawValue:
+      let status = setOption(request, in: &entry.options, context)
+      if status == 0 { retained.keep(entry, for: cookie) }
+      return status
+    case NC_OP_GETSOCKOPT.rawValue:
+      return getOption(request, of: entry.options, context, &reply) { data in
+        // The state, and what a wire without a link would tell.
+        let state: UInt8 = direct == nil ? 7 : 1  // TCP_CLOSE, TCP_ESTABLISHED
+        fillTCPInfo(state: state, ConnectionFacts(), data)
+      }
+    case NC_OP_NAMES.rawValue:
+      if let (local, remote) = direct { (reply.local, reply.remote) = (local, remote) }
+      return 0
+    case NC_OP_CONNECT.rawValue: return direct == nil ? EINVAL : EISCONN
+    case NC_OP_BIND.rawValue, NC_OP_LISTEN.rawValue: return EINVAL
+    case NC_OP_QUEUED.rawValue: return 0  // what is sent has arrived
+    default: return EOPNOTSUPP
+    }
+  }
+}
