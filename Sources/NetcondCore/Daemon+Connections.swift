@@ -100,8 +100,9 @@ extension Daemon {
         inode: socket.pointee.appInode, process: socket.pointee.appProcess, since: now)
       socket.pointee.borrowedEnd = appEnd ?? -1  // not found: its small send buffer will do
     }
-    Pair.setSendBuffer(socket.pointee.borrowedEnd, Pair.connectedSendBufferBytes)
+    // In this order: each of the two is an edge to epoll, and they are one as long as the app does not look in between.
     Pair.drain(daemon: socket.pointee.fd, bytes: socket.pointee.fillerBytes)
+    Pair.setSendBuffer(socket.pointee.borrowedEnd, Pair.connectedSendBufferBytes)
     if socket.pointee.borrowedEnd >= 0 { close(socket.pointee.borrowedEnd) }
     socket.pointee.borrowedEnd = -1
   }

@@ -33,12 +33,12 @@ extension Daemon {
     count(\.direct)
     socket.pointee.local = local
     socket.pointee.remote = target
-    Pair.setSendBuffer(appEnd, Pair.connectedSendBufferBytes)
     Pair.setSendBuffer(handed, Pair.connectedSendBufferBytes)
     var name = name(of: socket, NC_STATE_DIRECT)
     name.error = UInt16(listener.pointee.family)
     Pair.bindName(handed, name)
     Pair.drain(daemon: handed, bytes: socket.pointee.fillerBytes - 1)
+    Pair.setSendBuffer(appEnd, Pair.connectedSendBufferBytes)  // the app's one EPOLLOUT
     retained.keep(RetainedSockets.Entry(options: socket.pointee.options), for: socket.pointee.cookie)
     if let cookie = Pair.cookie(handed) {
       retained.keep(RetainedSockets.Entry(options: listener.pointee.options), for: cookie)

@@ -75,7 +75,7 @@ extension Daemon {
       return false
     }
     if request.op == UInt16(NC_OP_SOCKET.rawValue) {
-      guard descriptors.count <= 1 else { return false }
+      guard descriptors.count <= 1, descriptors.allSatisfy(Pair.hasName) else { return false }
       let model = descriptors.first.flatMap { takeModel($0, network: networks[client.pointee.network]) }
       let appEnd = makeSocket(request, client, model: model, reply: &reply)
       defer { if let appEnd { close(appEnd) } }

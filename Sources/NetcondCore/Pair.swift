@@ -134,6 +134,9 @@ enum Pair {
     return nil
   }
 
+  /// Whether either end of the pair has a name of a daemon's, be it of this run or another.
+  static func hasName(_ fd: Int32) -> Bool { readName(fd, getsockname) != nil || readName(fd, getpeername) != nil }
+
   private static func readName(
     _ fd: Int32, _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
   ) -> nc_name? {
