@@ -42,8 +42,8 @@ extension SystemTests {
       try run(stage.kernel(client.command(arguments)), seconds: 100).checked()
       let sums = try workers.sums()
       #expect(sums.prefix(2) == [count, count], "accepted, and once, of \(count): \(sums)")
-      // Not the kernel's promise, but a worker that never gets one would be a queue that wakes nobody.
-      #expect(sums.count == 3 && sums[2] > 0, "the least of a worker: \(sums)")
+      // Who waits in accept() is served in turn. (epoll may wake the same ones again and again, on Linux too.)
+      if way == "blocking" { #expect(sums.count == 3 && sums[2] > 0, "the least of a worker: \(sums)") }
     }
 
     /// What 100,000 sockets may leave with the daemon's allocator: 100 bytes each would be 10 MB.
