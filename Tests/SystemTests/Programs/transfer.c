@@ -141,11 +141,12 @@ static void nonblocking(void) {
 }
 
 static int datagram_socket(struct sockaddr_in *name) {
-  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  int fd = socket(AF_INET, SOCK_DGRAM, 0), one = 1;
   socklen_t length = sizeof *name;
   *name = address;
   name->sin_port = 0;
   CHECK(fd >= 0 && bind(fd, (struct sockaddr *)name, sizeof *name) == 0);
+  CHECK(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof one) == 0);
   CHECK(getsockname(fd, (struct sockaddr *)name, &length) == 0 && name->sin_port != 0);
   return fd;
 }
@@ -160,6 +161,8 @@ static void datagrams(void) {
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_name = &from, .msg_namelen = sizeof from,
                            .msg_control = control, .msg_controllen = sizeof control};
   CHECK(recvmsg(receiver, &message, 0) == 5000 && memcmp(data, got, 5000) == 0 && from.sin_port == here.sin_port);
+  const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  CHECK(header != NULL && header->cmsg_type == IP_PKTINFO && header->cmsg_len == CMSG_LEN(sizeof(struct in_pktinfo)));
   CHECK(connect(sender, (struct sockaddr *)&there, sizeof there) == 0 && send(sender, "", 0, 0) == 0);
   CHECK(write(sender, "truncated", 9) == 9 && recv(receiver, got, 10, 0) == 0);
   CHECK(recv(receiver, got, 4, MSG_PEEK | MSG_TRUNC) == 9 && read(receiver, got, 4) == 4 && memcmp(got, "trun", 4) == 0);
