@@ -24,9 +24,6 @@ static ssize_t count_bytes(const struct iovec *parts, size_t count) {
   return (ssize_t)bytes;
 }
 
-// The pair ended: by the app's shutdown(), or because the daemon is gone.
-static bool was_shut(int fd) { return (nc_marks(fd) & NC_MARK_SHUT) != 0; }
-
 // Sending
 
 // udp_sendmsg: AF_UNSPEC passes for AF_INET.
@@ -81,15 +78,12 @@ static int check_echo(const struct nc_name *name, const struct msghdr *message, 
   return begin[0] == request && begin[1] == 0 ? 0 : -EINVAL;
 }
 
-static int prepare_header(int fd, const struct nc_name *name, const struct msghdr *message, size_t bytes,
+static int prepare_header(int fd, const struct nc_name *name, int marks, const struct msghdr *message, size_t bytes,
                           struct nc_datagram *header) {
-  int marks = nc_marks(fd);
-  int error = read_destination(name, marks, message, &header->peer);
+  int error = name->protocol != IPPROTO_UDP ? check_echo(name, message, bytes) : 0;
   if (error != 0) return error;
-  if (name->protocol != IPPROTO_UDP) {
-    error = check_echo(name, message, bytes);
-    if (error != 0) return error;
-  }
+  error = read_destination(name, marks, message, &header->peer);
+  if (error != 0) return error;
   if (message->msg_control != NULL && message->msg_controllen != 0) {
     error = nc_datagram_read_control(name, message, header);
     if (error != 0) return error;
@@ -104,10 +98,12 @@ ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr
   ssize_t bytes = count_bytes(message->msg_iov, message->msg_iovlen);
   if (bytes < 0) return bytes;
   if (bytes > UINT16_MAX) return -EMSGSIZE;
+  int marks = nc_marks(fd);
   bool is_urgent = (flags & MSG_OOB) != 0;
   if (is_urgent && (name->family == AF_INET || name->protocol != IPPROTO_UDP)) return -EOPNOTSUPP;
+  if ((marks & NC_MARK_SHUT_SENDS) != 0) return -EPIPE;
   struct nc_datagram header = {.kind = NC_DATAGRAM_DATA};
-  int error = prepare_header(fd, name, message, (size_t)bytes, &header);
+  int error = prepare_header(fd, name, marks, message, (size_t)bytes, &header);
   if (error != 0) return error;
   if (is_urgent && header.peer.family == AF_INET) return -EOPNOTSUPP; // udpv6_sendmsg does not look at it
   struct iovec parts[message->msg_iovlen + 1];
@@ -118,7 +114,7 @@ ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr
   struct msghdr framed = {.msg_iov = parts, .msg_iovlen = count};
   ssize_t sent = result_of(nc_native()->sendmsg(fd, &framed, (flags & MSG_DONTWAIT) | MSG_NOSIGNAL));
   switch (sent) {
-  case -EPIPE: return was_shut(fd) ? -EPIPE : -ENETDOWN;
+  case -EPIPE: // the daemon is gone
   case -ECONNRESET:
   case -ENOTCONN: return -ENETDOWN;
   default: return sent < 0 ? sent : bytes;
@@ -140,7 +136,8 @@ static int await_head(int fd, int marks, int flags) {
   }
 }
 
-static ssize_t end_of_pair(int fd) { return was_shut(fd) ? 0 : -ENETDOWN; }
+// The pair ended: by the app's shutdown(), or because the daemon is gone.
+static ssize_t end_of_pair(int fd) { return (nc_marks(fd) & NC_MARK_SHUT) != 0 ? 0 : -ENETDOWN; }
 
 static void fill_message(const struct nc_name *name, int marks, const struct nc_datagram *header,
                          struct msghdr *message) {
@@ -191,5 +188,7 @@ ssize_t nc_datagram_receive(int fd, const struct nc_name *name, struct msghdr *m
   ssize_t bytes = received - (ssize_t)sizeof header;
   message->msg_flags = (bytes > room ? MSG_TRUNC : 0) | (flags & MSG_CMSG_CLOEXEC);
   fill_message(name, marks, &header, message);
-  return (flags & MSG_TRUNC) != 0 || bytes < room ? bytes : room;
+  // ping_recvmsg does not know MSG_TRUNC as a flag.
+  bool tells_all = (flags & MSG_TRUNC) != 0 && name->protocol == IPPROTO_UDP;
+  return tells_all || bytes < room ? bytes : room;
 }

@@ -96,6 +96,12 @@ ssize_t nc_datagram_receive_error(int fd, const struct nc_name *name, struct msg
   if (message->msg_name != NULL)
     nc_address_write(name->family, &header.peer, message->msg_name, &message->msg_namelen);
   struct nc_control control = nc_control_of(message);
+  const struct nc_address teller = header.local;
+  // What was quoted has no destination of ours, so no IP_PKTINFO; who told is no part of the other messages.
+  header.local = header.peer;
+  nc_datagram_write_control(name, nc_marks(fd) & ~(NC_MARK_PKTINFO | NC_MARK_PKTINFO6 | NC_MARK_ORIGDSTADDR), &header,
+                            &control);
+  header.local = teller;
   put_extended_error(name, &header, &control);
   message->msg_controllen = control.used;
   message->msg_flags |= control.flags;

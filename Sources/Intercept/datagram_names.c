@@ -64,18 +64,22 @@ int nc_datagram_peername(int fd, const struct nc_name *name, struct sockaddr *ad
   struct nc_reply reply;
   int error = nc_rpc(&request, fd, &reply, NULL, false);
   if (error != 0) return error;
-  if (reply.remote.family == 0 || (reply.remote.port == 0 && name->protocol == IPPROTO_UDP)) return -ENOTCONN;
+  if (reply.remote.family == 0 || reply.remote.port == 0) return -ENOTCONN; // a ping socket's peer never has a port
   error = nc_address_check_room(address, length);
   if (error != 0) return error;
   nc_address_write(name->family, &reply.remote, address, length);
   return 0;
 }
 
-// inet_shutdown: without a peer it is ENOTCONN, and takes effect all the same.
+// inet_shutdown: without a peer it is ENOTCONN, and takes effect all the same. Native is only the receiving side, which wakes
+// up whoever waits: were both shut on the pair, the daemon would take that for the last close.
 int nc_datagram_shutdown(int fd, int how) {
   int marks = nc_marks(fd);
-  nc_mark(fd, NC_MARK_SHUT);
-  (void)nc_raw_shutdown(fd, how);
+  if (how != SHUT_RD) nc_mark(fd, NC_MARK_SHUT_SENDS);
+  if (how != SHUT_WR) {
+    nc_mark(fd, NC_MARK_SHUT);
+    (void)nc_raw_shutdown(fd, SHUT_RD);
+  }
   return (marks & NC_MARK_CONNECTED) != 0 ? 0 : -ENOTCONN;
 }
 

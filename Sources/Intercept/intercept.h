@@ -149,7 +149,7 @@ static inline bool nc_active(void) {
 /// Bits kept at a socket in the kernel (see nc_marks).
 enum nc_mark {
   NC_MARK_COLLECTED = 1 << 0, /* the outcome of connect() was handed to a caller of connect() */
-  NC_MARK_SHUT = 1 << 1,      /* shut down by the app before it was connected, or as a listener */
+  NC_MARK_SHUT = 1 << 1,      /* shut down by the app before it was connected, as a listener, or for receiving datagrams */
   /* Datagram sockets: */
   NC_MARK_CONNECTED = 1 << 2,   /* has a peer */
   NC_MARK_BOUND = 1 << 3,       /* has a port: no NC_OP_ROUTE is needed for that */
@@ -165,6 +165,7 @@ enum nc_mark {
   NC_MARK_RECVERR6 = 1 << 13,   /* IPV6_RECVERR */
   NC_MARK_ORIGDSTADDR = 1 << 14, /* IP_RECVORIGDSTADDR */
   NC_MARK_DONTFRAG = 1 << 15,    /* IP_PMTUDISC_DO or _PROBE, IPV6_DONTFRAG: a send may be EMSGSIZE by the way's MTU */
+  NC_MARK_SHUT_SENDS = 1 << 17,  /* shut down for sending datagrams */
   NC_MARK_TOLD = 1 << 16,        /* the errno of the ERROR record at the head of the pair was told to the app already */
 };
 

@@ -180,7 +180,7 @@ extension Daemon {
       // Linux always takes a first datagram, however small the receive buffer is.
       Pair.setSendBuffer(fd, Int32(size + bytes + 4096))
       status = nc_send_datagram(fd, &header, size, base, pieces)
-      Pair.setSendBuffer(fd, max(socket.pointee.settings.receiveBufferBytes / 2, 2))
+      applyReceiveBuffer(socket)
     }
     switch -status {
     case 0: count(\.deliveredDatagrams)
@@ -211,6 +211,7 @@ extension Daemon {
     var header = nc_datagram()
     header.kind = UInt16(NC_DATAGRAM_ERROR.rawValue)
     header.error = UInt16(failure.error)
+    header.hop_limit = 64  // the stack does not tell the message's
     header.icmp_type = failure.type
     header.icmp_code = failure.code
     header.info = failure.info
@@ -236,6 +237,7 @@ extension Daemon {
     header.error = UInt16(EMSGSIZE)
     header.info = UInt32(mtu)
     header.peer = nc_address(way.destination)
+    if !way.isV6 { header.peer.port = (socket.pointee.peer?.port ?? 0).bigEndian }  // ip_local_error is told that one
     var none = iovec()
     withUnsafeMutablePointer(to: &none) { give(header, UnsafeMutableBufferPointer(start: $0, count: 1), 0, to: socket) }
   }

@@ -119,7 +119,7 @@ extension Daemon {
   }
 
   /// Tells the table what has changed.
-  private func updateBinding(_ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>) {
+  func updateBinding(_ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>) {
     guard let local = socket.pointee.local else { return }
     let (peer, settings) = (socket.pointee.peer, socket.pointee.settings)
     withTable(socket) {
@@ -191,7 +191,7 @@ extension Daemon {
     if let wanted, !interface.owns(wanted) { throw StackError(isV6 ? EINVAL : ENETUNREACH) }
     if let own = source, own.isV6 != isV6 {
       // Bound to an address of IPv6, it has no way to IPv4; the other way round the destination is not for it.
-      throw StackError(ENETUNREACH)
+      throw StackError(isV6 ? EAFNOSUPPORT : ENETUNREACH)
     }
     if !isV6, interface.isBroadcast(destination.address), !socket.pointee.settings.mayBroadcast {
       throw StackError(EACCES)
@@ -243,58 +243,10 @@ extension Daemon {
   private func largestPacket(
     _ socket: UnsafeMutablePointer<DatagramSocket>, _ way: Route
   ) -> (bytes: Int, overhead: Int, mtu: Int) {
-    let interface = networks[socket.pointee.network].interface!
-    let isLocal = way.destination.address.isLoopback || interface.owns(way.destination.address)
-    let mtu = isLocal ? 65_536 : interface.pathMTU(to: way.destination.address)
+    let mtu = mtu(to: way.destination.address, networks[socket.pointee.network])
     let overhead = (way.isV6 ? 40 : 20) + (socket.pointee.kind == .udp ? 8 : 0)
     let most = way.isV6 ? 65_575 : 65_535
     return (socket.pointee.settings.neverFragments(isV6: way.isV6) ? min(mtu, most) : most, overhead, mtu)
-  }
-
-  // MARK: Options
-
-  func setOption(_ request: nc_request, _ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>) -> Int32 {
-    let (level, name, length, flags) = request.argument
-    guard length >= 0 else { return EINVAL }
-    let isMembership = MembershipRequest.concerns(level: level, name: name) && flags & Int32(NC_OPTION_NULL) == 0
-    if isMembership, level == Int32(IPPROTO_IP) || socket.pointee.isV6 {
-      return withUnsafeBytes(of: request.data) { bytes in
-        let data = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(length)))
-        return changeMembership(socket, level: level, name: name, data: data)
-      }
-    }
-    let status = setOption(request, in: &socket.pointee.options, optionContext(socket))
-    guard status == 0 else { return status }
-    socket.pointee.settings = DatagramSettings(socket.pointee.options)
-    if level == SOL_SOCKET, name == SO_RCVBUF {
-      // The kernel doubles what it is given, as the option's value has been already.
-      Pair.setSendBuffer(socket.pointee.fd, max(socket.pointee.settings.receiveBufferBytes / 2, 2))
-    }
-    if level == SOL_SOCKET { updateBinding(key, socket) }
-    return 0
-  }
-
-  func getOption(
-    _ request: nc_request, _ socket: UnsafeMutablePointer<DatagramSocket>, _ reply: inout nc_reply
-  ) -> Int32 {
-    getOption(request, of: socket.pointee.options, optionContext(socket), &reply) { _ in }
-  }
-
-  /// What the options of a datagram socket depend on.
-  private func optionContext(_ socket: UnsafeMutablePointer<DatagramSocket>) -> OptionContext {
-    let network = networks[socket.pointee.network]
-    var context = OptionContext()
-    let local = socket.pointee.local
-    context.localPort = Int32(local?.port ?? 0)
-    context.phase = socket.pointee.peer != nil ? .connected : local != nil ? .bound : .idle
-    if context.phase == .bound, let local {
-      context.isBoundToV6Address = local.address.isV6 && !local.address.isAny
-    }
-    setNetwork(network, &context)
-    if let peer = socket.pointee.peer, let way = try? route(socket, to: peer, from: nil) {
-      context.pathMTU = Int32(largestPacket(socket, way).mtu)
-    }
-    return context
   }
 
   // MARK: Ending
