@@ -27,6 +27,8 @@ static inline bool nc_is_interface(uint32_t index) { return index <= NC_INTERFAC
 
 /// Takes the error at the head of the pair, if there is one: a positive errno, else 0.
 int nc_datagram_take_error(int fd, int marks);
+/// Whether there is one.
+bool nc_datagram_has_error(int fd);
 /// MSG_ERRQUEUE.
 ssize_t nc_datagram_receive_error(int fd, const struct nc_name *name, struct msghdr *message, int flags);
 

@@ -21,6 +21,11 @@ static bool is_error_at_head(int fd, struct nc_datagram *header) {
   return seen == (long)sizeof *header && header->kind == NC_DATAGRAM_ERROR;
 }
 
+bool nc_datagram_has_error(int fd) {
+  struct nc_datagram header;
+  return is_error_at_head(fd, &header);
+}
+
 static void drop_head(int fd) {
   char byte;
   struct iovec part = {.iov_base = &byte, .iov_len = 1};

@@ -137,6 +137,9 @@ NC_EXPORT long syscall(long number, ...) {
     case SYS_recvmsg: return recvmsg((int)a, (struct msghdr *)b, (int)c);
     case SYS_sendmmsg: return sendmmsg((int)a, (struct mmsghdr *)b, (unsigned)c, (int)d);
     case SYS_recvmmsg: return recvmmsg((int)a, (struct mmsghdr *)b, (unsigned)c, (int)d, (struct timespec *)e);
+#ifdef SYS_poll
+    case SYS_poll: return poll((struct pollfd *)a, (nfds_t)b, (int)c);
+#endif
     case SYS_dup: return dup((int)a);
 #ifdef SYS_dup2
     case SYS_dup2: return dup2((int)a, (int)b);

@@ -5,6 +5,7 @@
 // calls that make a socket, steer it, or name an address pass here:
 //
 //   exports.c    the interposed symbols that steer a socket; for each fd, ours or not
+//   exports_poll.c   poll() and ppoll(), for the errors of datagram sockets
 //   exports_data.c   those that move data: they pass on to libc at once what hints.c says is none of ours
 //   identity.c   what an fd is: nc_identify reads the abstract names the daemon gave to the ends of the pair
 //   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process
@@ -28,6 +29,8 @@
 #undef _FORTIFY_SOURCE
 
 #include <spawn.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -89,6 +92,8 @@ struct sigevent;
   F(ssize_t, recvfrom, (int, void *, size_t, int, struct sockaddr *, socklen_t *))                                     \
   F(ssize_t, recvmsg, (int, struct msghdr *, int))                                                                     \
   F(int, recvmmsg, (int, struct mmsghdr *, unsigned, int, struct timespec *))                                          \
+  F(int, poll, (struct pollfd *, nfds_t, int))                                                                         \
+  F(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))                                  \
   F(int, dup, (int))                                                                                                   \
   F(int, dup2, (int, int))                                                                                             \
   F(int, dup3, (int, int, int))                                                                                        \
