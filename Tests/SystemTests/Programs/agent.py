@@ -145,6 +145,67 @@ def op_poll(name, milliseconds):
     return str(found[0][1] if found else 0)
 
 
+def op_sendto(name, seed, count, address, port):
+    """Sends one datagram; its digest."""
+    payload = data(seed, count)
+    sockets[name].sendto(payload, (address, int(port)))
+    return hashlib.sha256(payload).hexdigest()
+
+
+def op_flood(name, count, size, address, port):
+    """Sends `count` datagrams whose first bytes number them."""
+    for number in range(int(count)):
+        sockets[name].sendto(struct.pack("!I", number).ljust(int(size), b"."), (address, int(port)))
+
+
+def op_recvfrom(name):
+    """Receives one datagram: count, digest, address, port."""
+    payload, address = sockets[name].recvfrom(70000)
+    return f"{len(payload)} {hashlib.sha256(payload).hexdigest()} {endpoint(address)}"
+
+
+def op_drain(name, milliseconds):
+    """Receives flooded datagrams until none comes for so long: how many, and whether their numbers only rose."""
+    sockets[name].settimeout(int(milliseconds) / 1000)
+    last, count, rising = -1, 0, True
+    try:
+        while True:
+            number = struct.unpack("!I", sockets[name].recv(70000)[:4])[0]
+            rising, last, count = rising and number > last, number, count + 1
+    except TimeoutError:
+        pass
+    sockets[name].settimeout(None)
+    return f"{count} {'rising' if rising else 'disordered'}"
+
+
+def op_allow(name, what):
+    option = {"broadcast": socket.SO_BROADCAST, "reuse": socket.SO_REUSEADDR}[what]
+    sockets[name].setsockopt(socket.SOL_SOCKET, option, 1)
+
+
+def op_join(name, group, interface):
+    """Joins a group on the interface with this address (IPv4) or index (IPv6)."""
+    if ":" in group:
+        request = socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", int(interface))
+        sockets[name].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
+    else:
+        request = socket.inet_aton(group) + socket.inet_aton(interface)
+        sockets[name].setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+
+
+def op_via(name, interface):
+    """Sends to groups go out by the interface with this address (IPv4) or index (IPv6)."""
+    if "." in interface:
+        sockets[name].setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
+    else:
+        sockets[name].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, int(interface))
+
+
+def op_index():
+    """The index of the interface that is not lo."""
+    return str(max(index for index, name in socket.if_nameindex() if name != "lo"))
+
+
 def main():
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     print("hello", flush=True)
