@@ -1,26 +1,30 @@
-// poll() and ppoll(): the error of a datagram socket is told as POLLERR.
+// poll() and ppoll(): the error of a datagram socket is told as POLLERR, and its shutdown both ways as POLLHUP.
 //
 // On the pair an error from the network is a record like a datagram, which makes the socket readable (datagram_errors.c);
-// programs that look for POLLERR before they read the error queue (traceroute is one) would never find it. So what poll()
-// found readable is looked at once more, if it may be such a socket. select() and epoll have no room for this: a set has no
-// errors, and an epoll event does not say whose it is.
+// programs that look for POLLERR before they read the error queue (traceroute is one) would never find it. And only the
+// receiving side is shut down natively (datagram_names.c). So what poll() found readable is looked at once more, if it may
+// be such a socket. select() and epoll have no room for this: a set has no errors, and an epoll event does not say whose
+// it is.
 #include <poll.h>
 
 #include "datagram.h"
 #include "exports.h"
 
-static bool is_error(int fd) {
+enum { READABLE = POLLIN | POLLRDNORM };
+
+static short mask_of(int fd, short seen) {
   struct nc_name name;
-  if (nc_hint(fd) != NC_HINT_LOOK || !nc_identify(fd, &name) || name.state != NC_STATE_DATAGRAM) return false;
-  return (nc_marks(fd) & NC_MARKS_ERRORS) != 0 && nc_datagram_has_error(fd);
+  if (nc_hint(fd) != NC_HINT_LOOK || !nc_identify(fd, &name) || name.state != NC_STATE_DATAGRAM) return seen;
+  int marks = nc_marks(fd), both = NC_MARK_SHUT | NC_MARK_SHUT_SENDS;
+  if ((marks & both) == both) seen |= POLLHUP;
+  if ((marks & NC_MARKS_ERRORS) != 0 && nc_datagram_has_error(fd)) seen = (short)((seen & ~READABLE) | POLLERR);
+  return seen;
 }
 
 static int translate(struct pollfd *fds, nfds_t count, int ready) {
   if (ready <= 0 || !nc_active()) return ready;
-  const short readable = POLLIN | POLLRDNORM;
   for (nfds_t index = 0; index < count; index++)
-    if ((fds[index].revents & readable) != 0 && is_error(fds[index].fd))
-      fds[index].revents = (short)((fds[index].revents & ~readable) | POLLERR);
+    if ((fds[index].revents & READABLE) != 0) fds[index].revents = mask_of(fds[index].fd, fds[index].revents);
   return ready;
 }
 
