@@ -4,6 +4,7 @@
 // the pid stored in it. A process that finds its slot owned by another takes it over, lock and all: after fork() that
 // is a stale copy whose holder lives elsewhere. Under vfork() the memory is shared with the parent, whose pid has (but
 // for one in 16) another slot, so both connections stay known. A new process closes the connections it inherited.
+// Pids come again, in pid namespaces even between parent and child: the owner is a pid and a count of forks.
 //
 // The app's hands. A program may close our fd or dup2 over it (closefrom, daemonising). Its SO_COOKIE is compared
 // before each use; an fd that is not ours any more is left alone and another connection opened.
@@ -15,6 +16,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -27,7 +29,7 @@ enum { SLOT_COUNT = 16, ANSWER_SECONDS = 5, LOCK_RECHECK_MILLISECONDS = 100, HIG
 enum { UNLOCKED = 0, LOCKED = 1, CONTENDED = 2 };
 
 struct slot {
-  uint64_t owner;  /* pid << 32 | lock state; the low half is the futex */
+  uint64_t owner;  /* process_number() << 32 | lock state; the low half is the futex */
   uint64_t cookie; /* SO_COOKIE of the connection; 0: none */
   int32_t fd;
   uint32_t sequence;
@@ -43,6 +45,35 @@ enum outcome {
   SILENT,   /* no answer in time, or not an answer at all */
   MISMATCH, /* the daemon speaks another version */
 };
+
+// How often this memory was copied by fork. The kernel empties the page for the child, which then takes the next number;
+// under vfork it stays the parent's. 0 where there is no such page.
+static uint32_t fork_count(void) {
+  static uint32_t *page, last;
+  uint32_t *count = __atomic_load_n(&page, __ATOMIC_ACQUIRE);
+  if (count == NULL) {
+    long made = nc_raw(SYS_mmap, 0, sizeof *count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (made < 0) return 0;
+    if (nc_raw(SYS_madvise, made, sizeof *count, MADV_WIPEONFORK, 0, 0, 0) != 0 || // Linux 4.14
+        !__atomic_compare_exchange_n(&page, &count, (uint32_t *)made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+      (void)nc_raw(SYS_munmap, made, sizeof *count, 0, 0, 0, 0);
+    else
+      count = (uint32_t *)made;
+    if (count == NULL) return 0;
+  }
+  uint32_t known = 0, next = __atomic_load_n(&last, __ATOMIC_RELAXED) + 1;
+  if (__atomic_load_n(count, __ATOMIC_RELAXED) == 0) {
+    __atomic_store_n(&last, next, __ATOMIC_RELAXED);
+    (void)__atomic_compare_exchange_n(count, &known, next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  }
+  return __atomic_load_n(count, __ATOMIC_RELAXED);
+}
+
+// Tells this process from its ancestors and, under vfork, from its parent. A pid has 22 bits at most (proc(5), pid_max).
+static uint64_t process_number(void) {
+  uint64_t pid = (uint64_t)nc_raw(SYS_getpid, 0, 0, 0, 0, 0, 0);
+  return (uint64_t)(fork_count() & 1023) << 22 | pid;
+}
 
 static uint64_t cookie_of(int fd) {
   uint64_t cookie = 0;
@@ -68,21 +99,21 @@ static void settle(struct slot *own) {
     if (is_open(&slots[index])) nc_raw_close(slots[index].fd);
 }
 
-static struct slot *acquire(uint64_t pid) {
-  struct slot *slot = &slots[pid % SLOT_COUNT];
+static struct slot *acquire(uint64_t process) {
+  struct slot *slot = &slots[process % SLOT_COUNT];
   uint32_t *futex = (uint32_t *)&slot->owner;
   uint32_t taken = LOCKED;
   for (;;) {
     uint64_t seen = __atomic_load_n(&slot->owner, __ATOMIC_RELAXED);
-    bool foreign = seen >> 32 != pid;
+    bool foreign = seen >> 32 != process;
     if (foreign || (uint32_t)seen == UNLOCKED) {
-      if (!__atomic_compare_exchange_n(&slot->owner, &seen, pid << 32 | taken, false, __ATOMIC_ACQUIRE,
+      if (!__atomic_compare_exchange_n(&slot->owner, &seen, process << 32 | taken, false, __ATOMIC_ACQUIRE,
                                        __ATOMIC_RELAXED))
         continue;
       if (foreign) settle(slot);
       return slot;
     }
-    if ((uint32_t)seen == LOCKED && !__atomic_compare_exchange_n(&slot->owner, &seen, pid << 32 | CONTENDED, false,
+    if ((uint32_t)seen == LOCKED && !__atomic_compare_exchange_n(&slot->owner, &seen, process << 32 | CONTENDED, false,
                                                                  __ATOMIC_RELAXED, __ATOMIC_RELAXED))
       continue;
     // Bounded, because a vfork child with our slot's index may take the lock over and wake nobody.
@@ -92,11 +123,11 @@ static struct slot *acquire(uint64_t pid) {
   }
 }
 
-static void release(struct slot *slot, uint64_t pid) {
+static void release(struct slot *slot, uint64_t process) {
   uint64_t seen = __atomic_load_n(&slot->owner, __ATOMIC_RELAXED);
   do
-    if (seen >> 32 != pid) return;
-  while (!__atomic_compare_exchange_n(&slot->owner, &seen, pid << 32, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    if (seen >> 32 != process) return;
+  while (!__atomic_compare_exchange_n(&slot->owner, &seen, process << 32, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
   if ((uint32_t)seen == CONTENDED) (void)nc_raw(SYS_futex, (long)&slot->owner, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
 }
 
@@ -252,10 +283,10 @@ int nc_rpc(struct nc_request *request, int fd, struct nc_reply *reply, int *rece
   uint64_t all = ~UINT64_C(0), before = 0;
   (void)nc_raw(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&all, (long)&before, sizeof all, 0, 0);
 
-  uint64_t pid = (uint64_t)nc_raw(SYS_getpid, 0, 0, 0, 0, 0, 0);
-  struct slot *slot = acquire(pid);
+  uint64_t process = process_number();
+  struct slot *slot = acquire(process);
   int result = exchange(slot, request, fd, reply, received, close_on_exec);
-  release(slot, pid);
+  release(slot, process);
 
   (void)nc_raw(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&before, 0, sizeof before, 0, 0);
   (void)pthread_setcancelstate(cancel, &cancel);

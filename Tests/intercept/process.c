@@ -1,4 +1,6 @@
 // Scenarios of the RPC connection: what fork, threads and the app's own hands do to it, and a daemon that is not there.
+#include <sched.h>
+
 #include "app.h"
 
 // The library's connection: the one SOCK_SEQPACKET socket of this process.
@@ -115,6 +117,23 @@ static void threads(void) {
   for (int index = 0; index < 5; index++) pthread_join(thread[index], NULL);
 }
 
+// Two processes whose number is the same, each in a namespace of its own: what the one inherits is not its own.
+static void pid_namespaces(void) {
+  if (geteuid() != 0 || unshare(CLONE_NEWPID) != 0) return;
+  pid_t outer = fork();
+  if (outer == 0) {
+    CHECK(getpid() == 1 && unshare(CLONE_NEWPID) == 0);
+    tcp(0);
+    pid_t inner = fork();
+    CHECK(inner != 0 || getpid() == 1);
+    open_many(NULL);
+    if (inner == 0) _exit(0);
+    CHECK(status_of(inner) == 0);
+    _exit(0);
+  }
+  CHECK(status_of(outer) == 0 && command("connections") == 2);
+}
+
 static void on_tick(int number) {
   (void)number;
   int error = errno, fd = socket(AF_INET, SOCK_STREAM, 0); // a request from inside a handler must not deadlock
@@ -148,6 +167,7 @@ const struct scenario process_scenarios[] = {
   {"fork", forked},
   {"vfork", vforked},
   {"threads-and-forks", threads},
+  {"pid-namespaces", pid_namespaces},
   {"signal-handler", handler},
   {"no-daemon", net_down},
   {"wrong-version", wrong_version},
