@@ -254,6 +254,7 @@ static void shutdown_app(void) {
   tell_value(port_of(fd));
   int connection = accept_one(fd);
   say_poll("poll of the connection", connection, POLLOUT);
+  tell("seen");
 }
 
 static void shutdown_peer(void) {
@@ -266,6 +267,7 @@ static void shutdown_peer(void) {
   result("connect", connect_to(tcp(0), APP, port));
   tell("refused");
   result("connect again", connect_to(tcp(0), APP, (int)hear_value()));
+  hear("seen");
 }
 SCENARIO_BOTH(listen_shutdown, .app = shutdown_app, .peer = shutdown_peer);
 

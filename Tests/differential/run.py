@@ -74,6 +74,11 @@ class Namespace:
         if self.holder.stdout.read(1) != b"\n":
             raise Broken("cannot make a network namespace: this needs root (CAP_SYS_ADMIN)")
         self.ip("link", "set", "lo", "up")
+        # Linux answers so many errors a second and no more: what is told of an unreachable port would be luck.
+        self.set("net/ipv4/icmp_ratelimit", 0)
+        for name in ("icmp_msgs_per_sec", "icmp_msgs_burst"):
+            self.set("net/ipv4/" + name, 1000000, needed=False)  # the host's own before Linux 6.13
+        self.set("net/ipv6/icmp/ratelimit", 0)
 
     @property
     def pid(self):
@@ -87,8 +92,11 @@ class Namespace:
         if done.returncode != 0:
             raise Broken(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
-    def set(self, path, value):
-        subprocess.run(self.inside("sh", "-c", f"echo '{value}' > /proc/sys/{path}"), check=True)
+    def set(self, path, value, needed=True):
+        script = f"echo '{value}' > /proc/sys/{path}"
+        done = subprocess.run(self.inside("sh", "-c", script), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if needed and done.returncode != 0:
+            raise Broken(f"{path}: {done.stdout.strip()}")
 
     def configure(self, device, addresses):
         self.ip("link", "set", device, "mtu", str(MTU))
