@@ -180,7 +180,7 @@ static void inherited_app(void) {
   say("SO_SNDTIMEO", "%ld.%06ld", (long)limit.tv_sec, (long)limit.tv_usec);
   tell("done");
 }
-SCENARIO_BOTH(accept_inherited, .app = inherited_app, .peer = connecting_peer);
+SCENARIO_BOTH(accept_inherited, .app = inherited_app, .peer = connecting_peer, .user = NOBODY);
 
 // ---- Ended before it was accepted
 

@@ -36,8 +36,9 @@ static void fin_app(int fd) {
   result("shutdown", shutdown(fd, SHUT_WR));
   say_poll("poll when both have ended", fd, POLLHUP);
   result("send after", send(fd, "x", 1, MSG_NOSIGNAL));
+  hear("done"); // the peer has closed: it has acknowledged our end before
+  say_remote("remote when the peer has closed", fd);
   result("shutdown again", shutdown(fd, SHUT_WR));
-  hear("done");
   say_remote("remote in the end", fd);
 }
 

@@ -74,6 +74,7 @@ class Namespace:
         if self.holder.stdout.read(1) != b"\n":
             raise Broken("cannot make a network namespace: this needs root (CAP_SYS_ADMIN)")
         self.ip("link", "set", "lo", "up")
+        self.set("net/ipv4/tcp_congestion_control", "reno")  # the one that every kernel has
         # Linux answers so many errors a second and no more: what is told of an unreachable port would be luck.
         self.set("net/ipv4/icmp_ratelimit", 0)
         for name in ("icmp_msgs_per_sec", "icmp_msgs_burst"):
