@@ -141,11 +141,11 @@ static void control_app(void) {
   say("poll", "%s", mask_names(wait_for(fd, POLLIN)));
   message.msg_controllen = sizeof control;
   result("error queue", recvmsg(fd, &message, MSG_ERRQUEUE));
-  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-  if (header) say("its level and type", "%d %d", header->cmsg_level, header->cmsg_type);
-  uint32_t error = 0;
-  if (header) memcpy(&error, CMSG_DATA(header), sizeof error);
-  say("its error", "%s", errno_name((int)error));
+  for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    uint32_t error = 0;
+    memcpy(&error, CMSG_DATA(header), sizeof error);
+    if (header->cmsg_type == (family == AF_INET ? IP_RECVERR : IPV6_RECVERR)) say("its error", "%s", errno_name((int)error));
+  }
 }
 SCENARIO_BOTH(icmp_control, .app = control_app);
 

@@ -260,7 +260,7 @@ static void times_app(void) {
     getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &back, &length);
     say("reads back", "%ld.%06ld, %d bytes", (long)back.tv_sec, (long)back.tv_usec, (int)length);
   }
-  static const struct linger lingers[] = {{0, 0}, {1, 0}, {1, 5}, {0, 7}, {5, 100000000}, {1, -1}};
+  static const struct linger lingers[] = {{0, 0}, {1, 0}, {1, 5}, {0, 7}, {5, 100000}};
   for (size_t i = 0; i < sizeof lingers / sizeof lingers[0]; i++) {
     char label[60];
     snprintf(label, sizeof label, "SO_LINGER %d %d", lingers[i].l_onoff, lingers[i].l_linger);
