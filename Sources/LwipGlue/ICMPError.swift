@@ -53,6 +53,14 @@ struct ICMPMeaning: Equatable {
   ]
 }
 
+extension DatagramFailure {
+  /// Whether Linux tells a socket without IP_RECVERR of such a message.
+  public static func isFatal(type: UInt8, code: UInt8, isV6: Bool) -> Bool {
+    let meaning = isV6 ? ICMPMeaning.v6(type: type, code: code, mtu: 0) : .v4(type: type, code: code, mtu: 0)
+    return meaning?.isFatal ?? false
+  }
+}
+
 /// The packet that an ICMP error quotes: what somebody says we sent. Nothing in it is believed without a look.
 struct QuotedPacket {
   let source: IPAddress

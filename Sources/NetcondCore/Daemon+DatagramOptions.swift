@@ -19,6 +19,10 @@ extension Daemon {
     }
     let status = setOption(request, in: &socket.pointee.options, optionContext(socket))
     guard status == 0 else { return status }
+    withUnsafeBytes(of: request.data) { bytes in
+      let value = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(length)))
+      passOption(level: level, name: name, value: value, of: socket)
+    }
     socket.pointee.settings = DatagramSettings(socket.pointee.options)
     if level == SOL_SOCKET {
       if name == SO_RCVBUF { applyReceiveBuffer(socket) }
@@ -36,7 +40,9 @@ extension Daemon {
   func getOption(
     _ request: nc_request, _ socket: UnsafeMutablePointer<DatagramSocket>, _ reply: inout nc_reply
   ) -> Int32 {
-    getOption(request, of: socket.pointee.options, optionContext(socket), &reply) { _ in }
+    let (level, name, _, _) = request.argument
+    if let status = readHostOption(level: level, name: name, of: socket, &reply) { return status }
+    return getOption(request, of: socket.pointee.options, optionContext(socket), &reply) { _ in }
   }
 
   private func optionContext(_ socket: UnsafeMutablePointer<DatagramSocket>) -> OptionContext {

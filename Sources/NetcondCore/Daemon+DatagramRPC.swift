@@ -10,13 +10,14 @@ extension Daemon {
   }
 
   func perform(
-    _ request: nc_request, _ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>, reply: inout nc_reply
+    _ request: nc_request, _ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>, user: UInt32,
+    reply: inout nc_reply
   ) -> Int32 {
     switch UInt32(request.op) {
     case NC_OP_BIND.rawValue:
       guard let local = request.address.endpoint else { return EAFNOSUPPORT }
       let reuses = request.argument.0 & Int32(NC_BIND_REUSEADDR) != 0
-      let status = bind(key, socket, to: local, reuseAddress: reuses)
+      let status = bind(key, socket, to: local, reuseAddress: reuses, user: user)
       fillNames(socket, &reply)
       return status
     case NC_OP_CONNECT.rawValue:

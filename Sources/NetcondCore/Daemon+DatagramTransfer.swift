@@ -28,6 +28,8 @@ extension Daemon {
           watch(key, socket)
         }
       }
+    case Operation.hostV4, Operation.hostV6:
+      completeHostDatagram(key, socket, isV6: operation == Operation.hostV6, completion)
     default: preconditionFailure("a datagram socket has no operation \(operation)")
     }
     if let socket = datagrams.pointer(key), socket.pointee.isClosing { finishClosing(key, socket) }
@@ -86,6 +88,9 @@ extension Daemon {
     let header = message.loadUnaligned(as: nc_datagram.self)
     guard header.kind == UInt16(NC_DATAGRAM_DATA.rawValue) else { return count(\.malformedDatagrams) }
     let payload = UnsafeRawBufferPointer(rebasing: message[headerBytes...])
+    if let peer = header.peer.endpoint ?? socket.pointee.peer, sendsOutside(socket, peer.address) {
+      return sendOutside(payload, header, key, socket, to: peer)
+    }
     guard autobind(key, socket) == 0 else { return count(\.unsentDatagrams) }
     do {
       let way = try route(socket, to: header.peer.endpoint, from: header.local.endpoint?.address)
@@ -98,7 +103,7 @@ extension Daemon {
     }
   }
 
-  private func sendOptions(
+  func sendOptions(
     _ socket: UnsafeMutablePointer<DatagramSocket>, _ header: nc_datagram, _ way: Route
   ) -> DatagramOptions {
     let settings = socket.pointee.settings
@@ -167,7 +172,7 @@ extension Daemon {
     give(header, datagram.payload, datagram.payloadBytes, to: socket)
   }
 
-  private func give(
+  func give(
     _ header: nc_datagram, _ payload: UnsafeMutableBufferPointer<iovec>, _ bytes: Int,
     to socket: UnsafeMutablePointer<DatagramSocket>
   ) {
@@ -201,6 +206,10 @@ extension Daemon {
     guard let key = table.find(source: peer, destination: failure.source), let socket = datagrams.pointer(key) else {
       return
     }
+    report(failure, to: socket)
+  }
+
+  func report(_ failure: DatagramFailure, to socket: UnsafeMutablePointer<DatagramSocket>) {
     let isV6 = failure.destination.address.isV6
     let settings = socket.pointee.settings
     let isTooBig = failure.error == EMSGSIZE
@@ -242,7 +251,7 @@ extension Daemon {
     withUnsafeMutablePointer(to: &none) { give(header, UnsafeMutableBufferPointer(start: $0, count: 1), 0, to: socket) }
   }
 
-  private func realtimeNanoseconds() -> UInt64 {
+  func realtimeNanoseconds() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)

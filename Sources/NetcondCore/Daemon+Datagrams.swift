@@ -65,20 +65,24 @@ extension Daemon {
   }
 
   func fillNames(_ socket: UnsafeMutablePointer<DatagramSocket>, _ reply: inout nc_reply) {
-    if let local = socket.pointee.local { reply.local = nc_address(local) }
+    if let local = outsideName(socket) ?? socket.pointee.local { reply.local = nc_address(local) }
     if let peer = socket.pointee.peer { reply.remote = nc_address(peer) }
   }
 
   // MARK: Binding
 
   /// Binds a socket. Returns 0 or an errno.
+  /// - Parameter user: the user id of the program that asks.
   func bind(
-    _ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>, to local: Endpoint, reuseAddress: Bool
+    _ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>, to local: Endpoint, reuseAddress: Bool, user: UInt32
   ) -> Int32 {
     let interface = networks[socket.pointee.network].interface!
     let address = local.address
     if socket.pointee.isV6, !address.isV6, socket.pointee.settings.isV6Only { return EINVAL }
     if !socket.pointee.isV6, address.isV6 { return EAFNOSUPPORT }
+    if networks[socket.pointee.network].hostPolicy.bindsOutside(address, of: interface) {
+      return bindOutside(key, socket, to: local, reuseAddress: reuseAddress, user: user)
+    }
     let isGroup = address.isMulticast || interface.isBroadcast(address)
     guard address.isAny || interface.owns(address) || isGroup && socket.pointee.kind == .udp else {
       return EADDRNOTAVAIL
@@ -136,6 +140,8 @@ extension Daemon {
 
   /// Gives the socket a peer. Returns 0 or an errno.
   func connect(_ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>, to remote: Endpoint) -> Int32 {
+    if sendsOutside(socket, remote.address) { return connectOutside(key, socket, to: remote) }
+    if socket.pointee.peerIsOutside { disconnectOutside(socket) }
     let status = autobind(key, socket)
     guard status == 0, let local = socket.pointee.local else { return status }
     do {
@@ -152,6 +158,8 @@ extension Daemon {
   /// connect() with AF_UNSPEC: the peer goes, and what bind() did not give goes too.
   func disconnect(_ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>) {
     socket.pointee.peer = nil
+    if socket.pointee.peerIsOutside { disconnectOutside(socket) }
+    if socket.pointee.isHostBound { return }
     guard let local = socket.pointee.local else { return }
     if !socket.pointee.keepsAddress {
       socket.pointee.local = Endpoint(address: socket.pointee.anyAddress, port: local.port)
@@ -218,6 +226,9 @@ extension Daemon {
     _ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>, to peer: Endpoint?, from wanted: IPAddress?,
     bytes: Int, reply: inout nc_reply
   ) -> Int32 {
+    if let target = peer ?? socket.pointee.peer, sendsOutside(socket, target.address) {
+      return routeOutside(socket, to: target, bytes: bytes, reply: &reply)
+    }
     let status = autobind(key, socket)
     guard status == 0 else { return status }
     if peer == nil, socket.pointee.peer == nil {
@@ -243,10 +254,15 @@ extension Daemon {
   private func largestPacket(
     _ socket: UnsafeMutablePointer<DatagramSocket>, _ way: Route
   ) -> (bytes: Int, overhead: Int, mtu: Int) {
-    let mtu = mtu(to: way.destination.address, networks[socket.pointee.network])
-    let overhead = (way.isV6 ? 40 : 20) + (socket.pointee.kind == .udp ? 8 : 0)
-    let most = way.isV6 ? 65_575 : 65_535
-    return (socket.pointee.settings.neverFragments(isV6: way.isV6) ? min(mtu, most) : most, overhead, mtu)
+    largestPacket(socket, isV6: way.isV6, mtu: mtu(to: way.destination.address, networks[socket.pointee.network]))
+  }
+
+  func largestPacket(
+    _ socket: UnsafeMutablePointer<DatagramSocket>, isV6: Bool, mtu: Int
+  ) -> (bytes: Int, overhead: Int, mtu: Int) {
+    let overhead = (isV6 ? 40 : 20) + (socket.pointee.kind == .udp ? 8 : 0)
+    let most = isV6 ? 65_575 : 65_535
+    return (socket.pointee.settings.neverFragments(isV6: isV6) ? min(mtu, most) : most, overhead, mtu)
   }
 
   // MARK: Ending
@@ -263,11 +279,14 @@ extension Daemon {
     ] where isUnderWay {
       ring.prepareCancel(datagramToken(key, operation), token: cancelToken)
     }
+    closeCompanions(key, socket)
     finishClosing(key, socket)
   }
 
   func finishClosing(_ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>) {
-    guard !socket.pointee.isReceiving, !socket.pointee.isWatching else { return }
+    guard !socket.pointee.isReceiving, !socket.pointee.isWatching,
+      !socket.pointee.hosts.contains(where: \.isPolling)
+    else { return }
     close(socket.pointee.fd)
     _ = datagrams.remove(key)
   }

@@ -134,6 +134,12 @@ extension Daemon {
     guard socket.pointee.state == .connected else { return }
     var inPair: Int32 = 0
     _ = ioctl(socket.pointee.fd, UInt(FIONREAD), &inPair)
+    if let host = socket.pointee.host {
+      let (all, unsent) = host.queuedBytes
+      reply.argument.0 = inPair + all
+      reply.argument.1 = inPair + unsent
+      return
+    }
     let waiting = Int(inPair) + (socket.pointee.pending?.count ?? 0)
     let facts = socket.pointee.connection.flatMap { stack.facts(of: $0) } ?? ConnectionFacts()
     let unsent = waiting + Int(facts.unsentBytes)

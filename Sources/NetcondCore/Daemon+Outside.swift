@@ -60,7 +60,7 @@ extension Daemon {
       count(\.refusals)
       return (nil, ENOBUFS)
     }
-    for option in socket.pointee.hostOptions { option.apply(to: host) }
+    for option in socket.pointee.hostOptions { option.apply(to: fd, isV6: isV6) }
     return (host, 0)
   }
 
@@ -93,11 +93,11 @@ extension Daemon {
   func bindOutside(
     _ socket: UnsafeMutablePointer<Socket>, to local: Endpoint, reuseAddress: Bool, user: UInt32
   ) -> Int32 {
-    guard local.port == 0 || user == 0 || local.port >= HostPolicy.firstUnprivilegedPort else { return EACCES }
+    guard HostPolicy.mayBind(port: local.port, user: user) else { return EACCES }
     let (made, status) = makeHostSocket(isV6: local.address.isV6, socket)
     guard let host = made else { return status }
-    if reuseAddress { HostOption.reuseAddress.apply(to: host) }
-    if user != geteuid() { HostOption.noReusePort.apply(to: host) }  // else it could share ports of the daemon's user
+    if reuseAddress { HostOption.reuseAddress.apply(to: host.fd, isV6: host.isV6) }
+    if user != geteuid() { HostOption.noReusePort.apply(to: host.fd, isV6: host.isV6) }  // else it could share ports of the daemon's user
     guard HostAddress.with(local, { Glibc.bind(host.fd, $0, $1) }) == 0 else { return errno }
     host.isBound = true
     socket.pointee.host = host

@@ -99,7 +99,7 @@ extension Daemon {
     } else if let key = findDatagramSocket(descriptors[0], network: networks[client.pointee.network]),
       let socket = datagrams.pointer(key)
     {
-      reply.status = perform(request, key, socket, reply: &reply)
+      reply.status = perform(request, key, socket, user: client.pointee.user, reply: &reply)
     } else {
       reply.status =
         performRetained(request, descriptors[0], &reply) ?? answerForEnded(request, descriptors[0], &reply)

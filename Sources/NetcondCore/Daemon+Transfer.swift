@@ -12,7 +12,8 @@ internal import UringLoop
 extension Daemon {
   /// The ring's operations on a socket.
   enum Operation {
-    static let receive: UInt8 = 1, send: UInt8 = 2, hangUp: UInt8 = 3, writable: UInt8 = 4
+    static let receive: UInt8 = 1, send: UInt8 = 2, hangUp: UInt8 = 3, writable: UInt8 = 4,
+      hostV4: UInt8 = 5, hostV6: UInt8 = 6
   }
 
   func socketToken(_ key: SlabKey, _ operation: UInt8) -> Token {

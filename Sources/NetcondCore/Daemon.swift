@@ -115,6 +115,8 @@ public final class Daemon {
 
   /// Slow peers must not pin all buffers: the last quarter only passes through, and bytes are copied out of it.
   let sendMemory: any SendMemory
+  /// Where datagrams of the host's are received, one at a time: the longest there can be.
+  let hostBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
 
   /// Opens links and RPC sockets of `configurations`.
   /// - Throws: `ConfigurationErrors` or `HomeError`.

@@ -24,6 +24,13 @@ struct DatagramSocket: ~Copyable {
   var keepsAddress = false
   var keepsPort = false
   var peer: Endpoint?
+  /// Sockets of the host's for what goes outside the network, at most one of each family.
+  var hosts: [HostDatagramSocket] = []
+  /// What the app has set, for those made later; kept only where the network's policy allows one.
+  var hostOptions: [HostOption] = []
+  /// Bound to an address of the host's: nothing of it is the network's.
+  var isHostBound = false
+  var peerIsOutside = false
   var options: SocketOptions
   /// What `options` say, for each datagram.
   var settings: DatagramSettings

@@ -18,8 +18,8 @@ struct HostOption {
     Int32(IPPROTO_TCP): [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 18, 25],
     // linux/in.h: TOS, TTL, MTU_DISCOVER
     Int32(IPPROTO_IP): [1, 2, 10],
-    // linux/in6.h: UNICAST_HOPS, MTU_DISCOVER, TCLASS
-    Int32(IPPROTO_IPV6): [16, 23, 67],
+    // linux/in6.h: UNICAST_HOPS, MTU_DISCOVER, DONTFRAG, TCLASS
+    Int32(IPPROTO_IPV6): [16, 23, 62, 67],
   ]
 
   /// Options that only the host's socket can answer: TCP_INFO, IP_MTU, IPV6_MTU.
@@ -45,19 +45,27 @@ struct HostOption {
   static let noReusePort = HostOption(socketFlag: SO_REUSEPORT, isOn: false)
 
   /// Sets it. Returns 0 or an errno.
-  @discardableResult func apply(to host: HostSocket) -> Int32 {
+  @discardableResult func apply(to fd: Int32, isV6: Bool) -> Int32 {
     // IPv4 on an IPv6 socket of the app's: Linux keeps such an option without using it.
-    if level == Int32(IPPROTO_IPV6), !host.isV6 { return 0 }
-    return setsockopt(host.fd, level, name, value, socklen_t(value.count)) == 0 ? 0 : errno
+    if level == Int32(IPPROTO_IPV6), !isV6 { return 0 }
+    return setsockopt(fd, level, name, value, socklen_t(value.count)) == 0 ? 0 : errno
+  }
+
+  /// Takes the place of an earlier value.
+  func replace(in options: inout [HostOption]) {
+    options.removeAll { $0.level == level && $0.name == name }
+    options.append(self)
   }
 
   /// Reads an option from the host's socket into `out`: its length, or a negated errno; nil where the host's socket is
   /// not the one to ask.
-  static func read(_ host: HostSocket, level: Int32, name: Int32, into out: UnsafeMutableRawBufferPointer) -> Int? {
+  static func read(
+    _ fd: Int32, isV6: Bool, level: Int32, name: Int32, into out: UnsafeMutableRawBufferPointer
+  ) -> Int? {
     guard passed[level]?.contains(name) == true || asked[level]?.contains(name) == true else { return nil }
-    if level == Int32(IPPROTO_IPV6), !host.isV6 { return nil }
+    if level == Int32(IPPROTO_IPV6), !isV6 { return nil }
     var length = socklen_t(out.count)
-    return getsockopt(host.fd, level, name, out.baseAddress, &length) == 0 ? Int(length) : -Int(errno)
+    return getsockopt(fd, level, name, out.baseAddress, &length) == 0 ? Int(length) : -Int(errno)
   }
 }
 
@@ -70,9 +78,19 @@ extension Daemon {
     guard networks[socket.pointee.network].hostPolicy.isUsed,
       let option = HostOption(level: level, name: name, value: value)
     else { return 0 }
-    socket.pointee.hostOptions.removeAll { $0.level == level && $0.name == name }
-    socket.pointee.hostOptions.append(option)
-    return socket.pointee.host.map { option.apply(to: $0) } ?? 0
+    option.replace(in: &socket.pointee.hostOptions)
+    return socket.pointee.host.map { option.apply(to: $0.fd, isV6: $0.isV6) } ?? 0
+  }
+
+  /// The same for a datagram socket, whose companions are all that may refuse it.
+  func passOption(
+    level: Int32, name: Int32, value: UnsafeRawBufferPointer, of socket: UnsafeMutablePointer<DatagramSocket>
+  ) {
+    guard networks[socket.pointee.network].hostPolicy.isUsed,
+      let option = HostOption(level: level, name: name, value: value)
+    else { return }
+    option.replace(in: &socket.pointee.hostOptions)
+    for host in socket.pointee.hosts { option.apply(to: host.fd, isV6: host.isV6) }
   }
 
   /// Answers an option from the host's socket; nil where there is none, or where it does not tell.
@@ -80,8 +98,24 @@ extension Daemon {
     level: Int32, name: Int32, of socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply
   ) -> Int32? {
     guard let host = socket.pointee.host else { return nil }
+    return readHostOption(level: level, name: name, of: host.fd, isV6: host.isV6, &reply)
+  }
+
+  /// The same for the socket of the host's that a datagram socket's peer is reached by.
+  func readHostOption(
+    level: Int32, name: Int32, of socket: UnsafeMutablePointer<DatagramSocket>, _ reply: inout nc_reply
+  ) -> Int32? {
+    guard socket.pointee.peerIsOutside, let isV6 = socket.pointee.peer?.address.isV6,
+      let host = socket.pointee.hosts.first(where: { $0.isV6 == isV6 })
+    else { return nil }
+    return readHostOption(level: level, name: name, of: host.fd, isV6: isV6, &reply)
+  }
+
+  private func readHostOption(
+    level: Int32, name: Int32, of fd: Int32, isV6: Bool, _ reply: inout nc_reply
+  ) -> Int32? {
     let count = withUnsafeMutableBytes(of: &reply.data) {
-      HostOption.read(host, level: level, name: name, into: $0)
+      HostOption.read(fd, isV6: isV6, level: level, name: name, into: $0)
     }
     guard let count else { return nil }
     guard count >= 0 else { return Int32(-count) }

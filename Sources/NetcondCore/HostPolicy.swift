@@ -24,8 +24,13 @@ struct HostPolicy {
     return outside == .host && !address.isAny && !address.isMulticast && !interface.owns(address)
   }
 
+  /// Whether a program of `user` may bind to a port of the host's; the daemon's own right is not lent.
+  static func mayBind(port: UInt16, user: UInt32) -> Bool {
+    port == 0 || user == 0 || port >= firstUnprivilegedPort
+  }
+
   /// Ports below need a right (net.ipv4.ip_unprivileged_port_start, ip-sysctl; 1024 by default).
-  static var firstUnprivilegedPort: UInt16 {
+  private static var firstUnprivilegedPort: UInt16 {
     let fd = open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_RDONLY | O_CLOEXEC)
     guard fd >= 0 else { return 1024 }
     defer { close(fd) }

@@ -93,6 +93,9 @@ final class HostRelay {
     polls || outward.isReceiving || outward.isSending || inward.isReceiving || inward.isSending
   }
 
+  /// Bytes from the app that the host's socket has not taken yet.
+  var heldBytes: Int { outward.held?.count ?? 0 }
+
   /// The app's way out has ended, and all its bytes are with the host's socket.
   var outwardHasEnded: Bool { outward.hasEnded }
 

@@ -49,6 +49,16 @@ final class HostSocket {
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno
   }
 
+  /// Bytes that the peer has not acknowledged, or that the relay holds; and of those the ones not sent at all (tcp(7),
+  /// SIOCOUTQ, SIOCOUTQNSD).
+  var queuedBytes: (all: Int32, unsent: Int32) {
+    var (all, unsent): (Int32, Int32) = (0, 0)
+    _ = ioctl(fd, 0x5411, &all)
+    _ = ioctl(fd, 0x894b, &unsent)
+    let held = Int32(clamping: relay?.heldBytes ?? 0)
+    return (all + held, unsent + held)
+  }
+
   /// The close is to send RST (socket(7), SO_LINGER).
   func resetOnClose() {
     var abort = linger(l_onoff: 1, l_linger: 0)

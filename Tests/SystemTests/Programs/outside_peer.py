@@ -1,4 +1,5 @@
-"""The internet, for outside.py: serves its requests on port 7000 of the addresses given, until stdin ends.
+"""The internet, for outside.py and outside_datagrams.py: serves their requests on port 7000 of the addresses given, until
+stdin ends. Datagrams are sent back, behind the TTL (hop limit) and TOS (traffic class) they came with.
 
 A connection begins with one line that says how it is to go on. How connections ended is kept, for the request `ended`.
 """
@@ -9,6 +10,7 @@ import struct
 import sys
 import threading
 
+IP_RECVTTL = 12  # linux/in.h
 ended = queue.Queue()
 releases = threading.Semaphore(0)
 
@@ -140,7 +142,35 @@ def listen(address):
     threading.Thread(target=accept, daemon=True).start()
 
 
+def echo(address):
+    is_v6 = ":" in address
+    sock = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
+    if is_v6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    sock.bind((address, 7000))
+
+    def serve():
+        while True:
+            data, control, _, sender = sock.recvmsg(65536, 512)
+            seen = sorted((kind, value[0]) for _, kind, value in control)
+            if data.startswith(b"to "):  # another address than the sender's
+                _, host, port = data.decode().split()
+                sender = (host, int(port))
+            answer = bytes(value for _, value in seen) + data
+            try:
+                sock.sendto(answer[:65507], sender)
+            except OSError as error:
+                ended.put(type(error).__name__)
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
 for address in sys.argv[1:]:
     listen(address)
+    echo(address)
 print("serving", flush=True)
 sys.stdin.read()
