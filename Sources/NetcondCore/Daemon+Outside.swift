@@ -97,7 +97,8 @@ extension Daemon {
     let (made, status) = makeHostSocket(isV6: local.address.isV6, socket)
     guard let host = made else { return status }
     if reuseAddress { HostOption.reuseAddress.apply(to: host.fd, isV6: host.isV6) }
-    if user != geteuid() { HostOption.noReusePort.apply(to: host.fd, isV6: host.isV6) }  // else it could share ports of the daemon's user
+    // Else it could share ports of the daemon's user.
+    if user != geteuid() { HostOption.noReusePort.apply(to: host.fd, isV6: host.isV6) }
     guard HostAddress.with(local, { Glibc.bind(host.fd, $0, $1) }) == 0 else { return errno }
     host.isBound = true
     socket.pointee.host = host

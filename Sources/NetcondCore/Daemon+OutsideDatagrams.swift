@@ -178,8 +178,8 @@ extension Daemon {
       let way = Route(source: destination, destination: destination)
       let options = sendOptions(socket, header, way)
       var status = host.send(payload, to: destination, from: header.local.endpoint?.address, options: options)
-      // The error of an earlier datagram: the poll takes its message out of the queue.
-      if [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH].contains(status) {
+      // Perhaps the error of an earlier datagram, told once: the poll takes its message out of the queue.
+      if status != 0, status != EAGAIN {
         status = host.send(payload, to: destination, from: header.local.endpoint?.address, options: options)
       }
       if status != 0 { count(\.unsentDatagrams) }
@@ -217,6 +217,8 @@ extension Daemon {
     guard let sender = facts.peerEndpoint else { return }
     // What had come before the socket was given a peer is not for it any more.
     if let peer = socket.pointee.peer, peer != sender { return }
+    // Nobody out there speaks for an address of the network, nor for its loopback.
+    guard sendsOutside(socket, sender.address) else { return }
     var header = nc_datagram()
     header.kind = UInt16(NC_DATAGRAM_DATA.rawValue)
     header.hop_limit = UInt8(clamping: max(0, facts.hop_limit))

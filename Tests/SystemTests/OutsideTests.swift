@@ -76,6 +76,41 @@ extension SystemTests {
       try waitUntil("\(descriptors) descriptors again", seconds: 10) { stage.daemon.descriptorCount <= descriptors }
     }
 
+    @Test("datagrams outside as natively: addresses, errors, sizes, options, servers", .needsTap)
+    func datagrams() throws {
+      let stage = try OutsideStage("outside=host")
+      let peer = try ChildProcess(
+        stage.onInternet(python("outside_peer.py", [OutsideStage.internet, OutsideStage.internet6])),
+        isInteractive: true)
+      #expect(try peer.readLine(seconds: 20) == "serving")
+      let program = try python(
+        "outside_datagrams.py",
+        [OutsideStage.host, OutsideStage.host6, OutsideStage.internet, OutsideStage.internet6])
+      let descriptors = stage.daemon.descriptorCount
+      try compare(stage.onHost(program), stage.onLeft(program), seconds: 60)
+      try waitUntil("\(descriptors) descriptors again", seconds: 10) { stage.daemon.descriptorCount <= descriptors }
+    }
+
+    @Test("one datagram socket speaks to its network and to the outside", .needsTap)
+    func datagramsToBoth() throws {
+      let stage = try OutsideStage("outside=host")
+      let echoes = [
+        try ChildProcess(stage.onRight(python("echo_datagrams.py", [Address.right])), isInteractive: true),
+        try ChildProcess(stage.onInternet(python("echo_datagrams.py", [OutsideStage.internet])), isInteractive: true),
+      ]
+      for echo in echoes { #expect(try echo.readLine(seconds: 20) == "serving") }
+      let (virtual, outside) = (Address.right, OutsideStage.internet)
+      let program = try python("outside_both.py", [virtual, outside])
+      let lines = try run(stage.onLeft(program), seconds: 30).checked().standardOutput.split(separator: "\n")
+      let turns = [virtual, outside, virtual, outside, virtual, outside].map { "(True, '\($0)')" }
+      let outsideLine = "(True, '\(outside)') \(OutsideStage.host) \(outside)"
+      #expect(
+        lines.map(String.init) == [
+          turns.joined(separator: " "), "0.0.0.0", outsideLine,
+          "(True, '\(virtual)') \(Address.left) \(virtual)", outsideLine,
+        ])
+    }
+
     @Test("one curl fetches from a virtual server and from one outside", .needsTap, .needs("curl"))
     func fetchesFromBoth() throws {
       let stage = try OutsideStage("outside=host")
@@ -117,6 +152,11 @@ extension SystemTests {
         #expect(
           try agent.ask("bind s \(family == "6" ? OutsideStage.host6 : OutsideStage.host) 0") == "error EADDRNOTAVAIL")
         try agent.must("close s")
+      }
+      for (family, address) in [("4", OutsideStage.internet), ("6", OutsideStage.internet6)] {
+        try agent.must("socket u \(family) udp")
+        #expect(try agent.ask("connect u \(address) 7000") == "error ENETUNREACH")
+        try agent.must("close u")
       }
       try agent.must("socket s")
       #expect(try agent.ask("connect s 127.0.0.1 7000") == "error ECONNREFUSED")
@@ -193,12 +233,12 @@ extension SystemTests {
         return copy
       }
       let root = try SocketAgent(stage.onLeft)
-      for address in [OutsideStage.host, "127.0.0.1"] {
-        try nobody.must("socket s")
+      for (address, kind) in [(OutsideStage.host, "tcp"), ("127.0.0.1", "tcp"), (OutsideStage.host, "udp")] {
+        try nobody.must("socket s 4 \(kind)")
         #expect(try nobody.ask("bind s \(address) 80") == "error EACCES")
         try nobody.must("bind s \(address) 8080")
         try nobody.must("close s")
-        try root.must("socket s")
+        try root.must("socket s 4 \(kind)")
         try root.must("bind s \(address) 80")
         try root.must("close s")
       }
