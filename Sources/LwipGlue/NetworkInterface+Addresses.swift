@@ -34,6 +34,12 @@ extension NetworkInterface {
     }
   }
 
+  /// What a router says of the link's MTU counts for IPv6 (RFC 4861 section 6.3.4), between the least and the link's own.
+  func setIPv6MTU(_ told: Int?) {
+    ipv6MTU = min(mtu, max(told ?? mtu, 1280))
+    if !offloads { nc_netif_set_mtu6(netif, UInt16(ipv6MTU)) }
+  }
+
   /// Where lwIP holds an IPv6 address.
   func slot(of address: IPAddress) -> Int8? {
     (0..<Int8(nc_netif_ip6_capacity())).first {
@@ -79,6 +85,13 @@ extension NetworkInterface {
       guard addresses.contains(where: { $0.address == ip }) else { return nil }
       return (ip, nc_netif_ip6_state(netif, slot))
     }
+  }
+
+  /// Whether an IPv6 address may be spoken from (its detection is over) and still should be (RFC 6724 rule 3).
+  func isPreferred(_ address: IPAddress) -> Bool {
+    guard !dynamic.deprecated.contains(address), let slot = slot(of: address) else { return false }
+    let state = nc_netif_ip6_state(netif, slot)
+    return !nc_ip6_state_is_tentative(state) && !nc_ip6_state_is_duplicated(state)
   }
 
   /// Whether `address` is the interface's: configured, link-local or loopback.

@@ -87,6 +87,7 @@ extension NetworkInterface {
 
   /// The largest packet that goes to `destination` whole, in bytes with the IP header.
   public func pathMTU(to destination: IPAddress) -> Int {
+    let mtu = destination.isV6 ? ipv6MTU : mtu
     guard !datagrams.pathMTUs.isEmpty, let entry = datagrams.pathMTUs[destination] else { return mtu }
     guard entry.expiresMilliseconds > stack.nowMilliseconds else {
       datagrams.pathMTUs[destination] = nil

@@ -192,7 +192,8 @@ extension NetworkInterface {
     offload.checksumStart = UInt16(14 + ipHeaderBytes)
     offload.checksumOffset = 16
     let tcpHeaderBytes = Int(tcp.load(fromByteOffset: 12, as: UInt8.self) >> 4) * 4
-    let wireBytes = stack.wireSegmentBytes(of: nc_netif_sending_pcb(netif)) ?? mtu - ipHeaderBytes - 20
+    let linkMTU = isV6 ? ipv6MTU : mtu
+    let wireBytes = stack.wireSegmentBytes(of: nc_netif_sending_pcb(netif)) ?? linkMTU - ipHeaderBytes - 20
     if transportBytes - tcpHeaderBytes > wireBytes {
       offload.segmentation = isV6 ? OffloadHeader.segmentationTCPv6 : OffloadHeader.segmentationTCPv4
       offload.segmentBytes = UInt16(wireBytes)
@@ -215,7 +216,7 @@ extension NetworkInterface {
   /// Lowers the MSS that a SYN announces (RFC 9293 section 3.7.1) from lwIP's 64 KiB to what the link's MTU allows. The
   /// checksum is not finished yet.
   private func clampMSS(_ tcp: UnsafeMutableRawPointer, isV6: Bool) {
-    let limit = UInt16(mtu - (isV6 ? 60 : 40))
+    let limit = UInt16(isV6 ? ipv6MTU - 60 : mtu - 40)
     let end = Int(tcp.load(fromByteOffset: 12, as: UInt8.self) >> 4) * 4
     var offset = 20
     while offset + 4 <= end {

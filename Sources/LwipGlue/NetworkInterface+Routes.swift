@@ -4,6 +4,8 @@ internal import CLwip
 public enum AddressSource: Hashable, Sendable {
   /// The link: its controller assigns them.
   case link
+  /// Routers' advertisements.
+  case router
   /// A DHCP server.
   case dhcp
 }
@@ -44,6 +46,7 @@ extension NetworkInterface {
     for route in routes { self.routes.add(route) }
     assigned[source] = Assignment(addresses: addresses.filter { !refused.contains($0) }, routes: routes)
     showGateway()
+    nd6_clear_destination_cache()  // it keeps next hops
     return refused
   }
 
@@ -67,7 +70,11 @@ extension NetworkInterface {
     if destination.isLoopback { return destination.isV6 ? .loopbackV6 : .loopbackV4 }
     if owns(destination) { return destination }
     if destination.isV6 && destination.isLinkLocal { return linkLocal }
-    let candidates = addresses.filter { $0.address.isV6 == destination.isV6 && !$0.address.isLoopback }
+    var candidates = addresses.filter { $0.address.isV6 == destination.isV6 && !$0.address.isLoopback }
+    if candidates.count > 1, destination.isV6 {
+      let good = candidates.filter { isPreferred($0.address) }
+      if !good.isEmpty { candidates = good }
+    }
     func closest(to neighbour: IPAddress) -> IPAddress? {
       candidates.filter { $0.contains(neighbour) }.max { $0.prefixBits < $1.prefixBits }?.address
     }

@@ -51,6 +51,11 @@ public final class NetworkInterface: FrameSource {
   var assigned: [AddressSource: Assignment] = [:]
   public internal(set) var counters = InterfaceCounters()
   var datagrams = InterfaceDatagramState()
+  var dynamic = DynamicState()
+  /// What IPv6 packets may have: the link's MTU, unless a router says less.
+  public internal(set) var ipv6MTU: Int
+  /// Told what the interface learned or lost, as text for the log.
+  public var onNews: (String) -> Void = { _ in }
   let stack: Stack
   let frames: FramePool
   unowned var transmitter: (any FrameTransmitter)?
@@ -76,6 +81,7 @@ public final class NetworkInterface: FrameSource {
     self.name = name
     self.mac = mac
     self.mtu = mtu
+    ipv6MTU = mtu
     self.offloads = offloads && nc_lwip_is_source_build()
     self.frames = frames
     self.transmitter = transmitter
@@ -121,7 +127,7 @@ public final class NetworkInterface: FrameSource {
       counters.malformed += 1
       return
     }
-    guard admit(head) else { return }
+    guard admit(frame) else { return }
     defer {
       hideV4()
       stack.sweepTimeWait()
@@ -159,22 +165,31 @@ public final class NetworkInterface: FrameSource {
   }
 
   /// Whether the frame is for this interface; makes lwIP see the IPv4 address it is for.
-  private func admit(_ head: UnsafeRawBufferPointer) -> Bool {
+  private func admit(_ frame: Frame) -> Bool {
+    let head = frame.head
     let base = head.baseAddress.unsafelyUnwrapped
     let destination = MACAddress(reading: base)
     guard destination == mac || destination.isGroup else { return refuse() }
     switch UInt16(bigEndian: base.loadUnaligned(fromByteOffset: 12, as: UInt16.self)) {
     case 0x0800:
       guard head.count >= 34 else { return refuseMalformed() }
+      if dynamic.dhcp != nil, takeDHCP(frame) { return false }
       guard !isOwn(IPAddress(bytes: base + 26, isV6: false)) else { return refuse() }
       return admitV4(IPAddress(bytes: base + 30, isV6: false))
     case 0x0806:
       guard head.count >= 42 else { return refuseMalformed() }
+      watchForConflict(base + 14)
       let target = IPAddress(bytes: base + 38, isV6: false)
       if let own = addresses.first(where: { $0.address == target }) { showV4(own) }
       return true
     case 0x86dd:
       guard head.count >= 54 else { return refuseMalformed() }
+      if head.count > 54, base.load(fromByteOffset: 20, as: UInt8.self) == IPHeader.icmpV6,
+        base.load(fromByteOffset: 54, as: UInt8.self) == 134
+      {
+        takeAdvertisement(frame)  // never lwIP's: only networks that ask for it learn from routers
+        return false
+      }
       // Only neighbour discovery may come from an address of ours: so another host that has it too is found out.
       let isDiscovery =
         head.count > 54 && base.load(fromByteOffset: 20, as: UInt8.self) == 58

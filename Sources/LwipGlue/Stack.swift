@@ -152,8 +152,9 @@ public final class Stack {
   /// How long until `runTimers` has work: milliseconds; nil for never.
   public var nextTimerMilliseconds: UInt32? {
     let lwip = sys_timeouts_sleeptime()
-    let own = min(
+    var own = min(
       timeWait.nextDeadlineMilliseconds ?? .max, datagrams.neighbours.nextDeadlineMilliseconds ?? .max)
+    for interface in interfaces { own = min(own, interface.dynamicDeadlineMilliseconds ?? .max) }
     guard own != .max else { return lwip == .max ? nil : lwip }
     return min(lwip, UInt32(clamping: own > nowMilliseconds ? own - nowMilliseconds : 0))
   }
@@ -162,6 +163,7 @@ public final class Stack {
   public func runTimers() {
     timeWait.expire(nowMilliseconds: nowMilliseconds)
     tellOfSilentNeighbours()
+    for interface in interfaces { interface.expireDynamic() }
     guard sys_timeouts_sleeptime() == 0 else { return }
     boundRetransmissionTimers()
     sys_check_timeouts()

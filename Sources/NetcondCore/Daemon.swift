@@ -141,6 +141,7 @@ public final class Daemon {
         LinkContext(
           ring: ring, receivePool: framePool, frames: frames, kind: Kind.link, number: UInt16(network.number)),
         delegate: network)
+      network.beginLearning()
       ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
       log.info("network \(network.id): \(network.facts)")
     }
@@ -173,6 +174,9 @@ public final class Daemon {
       if !isReady, !networks.contains(where: { $0.interface.hasTentativeAddresses }) {
         isReady = true
         reportDuplicates()
+        for network in networks where !network.interface.hasLease {
+          log.notice("network \(network.id): no IPv4 address yet; a DHCP server is waited for")
+        }
         onReady()
       }
       if isDone { break }
@@ -183,6 +187,7 @@ public final class Daemon {
     }
     ring.submit()  // sends under way read the memory of connections and buffers
     stack.abortAll()  // those that did not end in time
+    for network in networks { network.interface.endDHCP() }
     ring.submit()  // the last frames leave
     for network in networks { network.link.stop() }
     stack.close()

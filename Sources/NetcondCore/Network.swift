@@ -51,11 +51,20 @@ final class Network: LinkDelegate, FrameTransmitter {
     }
     self.interface = interface
     takeAssignment(of: link.facts)
+    interface.onNews = { [log, id] in log.notice("network \(id): \($0)") }
+  }
+
+  /// Begins to ask for what the file leaves to the network: after the link has started.
+  func beginLearning() {
+    if configuration.usesAutoconfiguration { interface.beginAutoconfiguration() }
+    if configuration.usesDHCP { interface.beginDHCP() }
   }
 
   /// Name servers in order of preference.
-  var nameServers: [IPAddress] { configuration.nameServers }
-  var searchDomains: [String] { configuration.searchDomains }
+  var nameServers: [IPAddress] { (configuration.nameServers + interface.learnedNameServers).withoutRepeats }
+  var searchDomains: [String] {
+    configuration.searchDomains.isEmpty ? interface.learnedDomains.withoutRepeats : configuration.searchDomains
+  }
 
   /// For the log: link, addresses, MTU, hardware address, offloads.
   var facts: String {
@@ -127,5 +136,13 @@ extension LinkAddress {
   fileprivate var interfaceAddress: InterfaceAddress? {
     guard let address = IPAddress(network: bytes), (0...address.bits).contains(prefixBits) else { return nil }
     return InterfaceAddress(address: address, prefixBits: prefixBits)
+  }
+}
+
+extension Array where Element: Hashable {
+  /// Each element once, where it first stands.
+  fileprivate var withoutRepeats: [Element] {
+    var seen: Set<Element> = []
+    return filter { seen.insert($0).inserted }
   }
 }

@@ -32,7 +32,7 @@
 #define LWIP_IGMP 1
 #define LWIP_IPV6_MLD 1
 #define LWIP_DNS 0
-#define LWIP_DHCP 0
+#define LWIP_DHCP 0 /* LwipGlue's own: DHCPClient.swift */
 #define IP_FORWARD 0
 #define IP_REASSEMBLY 0 /* LwipGlue gives it whole packets (Reassembly.swift) */
 #define LWIP_IPV6_REASS 0
@@ -48,11 +48,11 @@
 #define LWIP_ND6_QUEUEING 1
 #define LWIP_ND6_MAX_QUEUE_LEN 64
 #define MEMP_NUM_ND6_QUEUE 512
-#define LWIP_IPV6_NUM_ADDRESSES 18 /* link-local, ::1 and sixteen of the network's file */
+#define LWIP_IPV6_NUM_ADDRESSES 26 /* link-local, ::1, sixteen of the network's file, and what link and routers assign */
 #define LWIP_IPV6_DUP_DETECT_ATTEMPTS 1
-#define LWIP_IPV6_AUTOCONFIG 0
+#define LWIP_IPV6_AUTOCONFIG 0 /* LwipGlue's own, for each network that asks for it: Autoconfiguration.swift */
 #define LWIP_IPV6_SEND_ROUTER_SOLICIT 0
-#define LWIP_ND6_ALLOW_RA_UPDATES 0
+#define LWIP_ND6_ALLOW_RA_UPDATES 1 /* a netif has an MTU for IPv6 beside the other */
 
 /* Interfaces: own addresses and loopback are looped inside the stack, when the daemon polls. */
 #define LWIP_NETIF_LOOPBACK 1
