@@ -125,25 +125,26 @@ static nc_lookup_status ask_name(const struct nc_resolver *resolver, const char 
 
 // The names that a name may stand for, as res_search(3) tries them with ndots:1: with a dot first as it is, else first in
 // the domains of the search list. A dot at the end: only as it is.
+// Of the failures, the one of the name as it is, if that was tried first; else NO_DATA, for then some name exists.
 nc_lookup_status nc_search(const struct nc_resolver *resolver, const char *name, nc_ask ask, void *context) {
   size_t bytes = strlen(name);
-  bool has_dot = strchr(name, '.') != NULL, is_full = bytes > 0 && name[bytes - 1] == '.';
-  nc_lookup_status best = HOST_NOT_FOUND, status;
+  bool has_dot = strchr(name, '.') != NULL, is_full = bytes > 0 && name[bytes - 1] == '.', has_no_data = false;
+  nc_lookup_status first = HOST_NOT_FOUND, status;
   if (has_dot) {
-    best = status = ask(resolver, name, context);
+    first = status = ask(resolver, name, context);
     if (status == 0 || status == NETDB_INTERNAL || is_full) return status;
   }
   for (int index = 0; index < resolver->search_count; index++) {
     char full[2 * NC_DOMAIN_BYTES];
-    if (bytes >= NC_DOMAIN_BYTES) break;
     (void)snprintf(full, sizeof full, "%s.%s", name, resolver->search[index]);
     status = ask(resolver, full, context);
     if (status == 0 || status == NETDB_INTERNAL) return status;
-    best = worst_of(best, status);
-    if (status == TRY_AGAIN) return status; // nobody answers: the next name would take as long
+    has_no_data = has_no_data || status == NO_DATA;
+    if (status == TRY_AGAIN || status == NO_RECOVERY) break;
   }
-  if (!has_dot) best = (status = ask(resolver, name, context)) == 0 ? 0 : worst_of(best, status);
-  return best;
+  if (has_dot) return first;
+  status = ask(resolver, name, context);
+  return status != 0 && status != NETDB_INTERNAL && has_no_data ? NO_DATA : status;
 }
 
 struct wanted_host {

@@ -24,7 +24,7 @@ private final class NameStage {
     let base = [
       "--no-daemon", "--user=root", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=",
       "--interface=\(tap)", "--except-interface=lo", "--bind-interfaces", "--log-facility=-", "--log-dhcp",
-      "--dhcp-leasefile=\(folder.path)/leases", "--local=/example.net/", "--local=//", "--local=/arpa/",
+      "--dhcp-leasefile=\(folder.path)/leases", "--address=/#/",  // all else does not exist
     ]
     let records = [
       "--host-record=both.example.net,\(Address.peer),\(Address.peer6)", "--cname=alias.example.net,both.example.net",
