@@ -1,6 +1,7 @@
 // lwIP's hooks and the one function of its system layer that a NO_SYS build needs (sys_now).
 #include "nc_hooks.h"
 
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/sys.h"
 
 struct nc_hooks nc_hooks;
@@ -13,6 +14,23 @@ u32_t nc_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t 
 
 err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t payload_bytes) {
   return nc_hooks.tcp_inpacket ? nc_hooks.tcp_inpacket(pcb, header, payload_bytes) : ERR_OK;
+}
+
+// The pointer tells how far the urgent data reaches beyond the segment's first byte (RFC 6093: behind the last byte of it, as
+// all systems do). A segment that is sent again may carry an old one.
+u32_t *nc_hook_tcp_out(const struct pbuf *p, struct tcp_hdr *header, const struct tcp_pcb *pcb, u32_t *options) {
+  u32_t end;
+  (void)p;
+  if (nc_hooks.tcp_urgent_end == NULL || pcb == NULL) return options;
+  const u32_t sequence = lwip_ntohl(header->seqno);
+  if (nc_hooks.tcp_urgent_end(pcb, &end) && end - sequence - 1 < 0xffff) {
+    TCPH_SET_FLAG(header, TCP_URG);
+    header->urgp = lwip_htons((u16_t)(end - sequence));
+  } else {
+    TCPH_UNSET_FLAG(header, TCP_URG);
+    header->urgp = 0;
+  }
+  return options;
 }
 
 struct netif *nc_hook_ip4_route(const ip4_addr_t *source, const ip4_addr_t *destination) {

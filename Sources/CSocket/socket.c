@@ -95,6 +95,16 @@ int nc_unread_memory(int fd) {
   return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
+int nc_is_at_mark(int fd) {
+  int mark = 0;
+  return ioctl(fd, SIOCATMARK, &mark) == 0 && mark != 0;
+}
+
+int nc_take_urgent(int fd) {
+  unsigned char byte;
+  return recv(fd, &byte, 1, MSG_OOB | MSG_DONTWAIT) == 1 ? byte : -1;
+}
+
 unsigned long nc_socket_inode(int fd) {
   struct stat status;
   return fstat(fd, &status) == 0 ? status.st_ino : 0;

@@ -38,8 +38,11 @@ static inline bool is_plain_receive(int flags) { return (flags & ~PLAIN_RECEIVE)
 
 // A stream's send went out with MSG_NOSIGNAL. Returns true where `*result` is the call's; false where the fd is none of
 // ours and the call must be made again as it was.
-static bool is_sent(int fd, int flags, ssize_t *result) {
-  if (__builtin_expect(*result >= 0, 1)) return true;
+static bool is_sent(int fd, int flags, size_t bytes, ssize_t *result) {
+  if (__builtin_expect(*result >= 0, 1)) {
+    if (__builtin_expect((size_t)*result < bytes, 0)) nc_stream_cut(fd);
+    return true;
+  }
   int error = errno;
   if (error == ENOTSOCK) return false;
   if (error != EPIPE && error != ECONNRESET) return true;
@@ -90,7 +93,7 @@ NC_EXPORT ssize_t write(int fd, const void *data, size_t bytes) {
   if (way == WAY_HERE) return send_bytes(fd, &name, data, bytes, 0, NULL, 0);
   if (way == WAY_STREAM) {
     ssize_t sent = nc_native()->send(fd, data, bytes, MSG_NOSIGNAL);
-    if (is_sent(fd, 0, &sent)) return sent;
+    if (is_sent(fd, 0, bytes, &sent)) return sent;
   }
   return nc_native()->write(fd, data, bytes);
 }
@@ -102,7 +105,7 @@ NC_EXPORT ssize_t writev(int fd, const struct iovec *parts, int count) {
     struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     if (way == WAY_HERE) return finish(send_message(fd, &name, &message, 0));
     ssize_t sent = nc_native()->sendmsg(fd, &message, MSG_NOSIGNAL);
-    if (is_sent(fd, 0, &sent)) return sent;
+    if (is_sent(fd, 0, 0, &sent)) return sent;
   }
   return nc_native()->writev(fd, parts, count);
 }
@@ -113,7 +116,7 @@ NC_EXPORT ssize_t send(int fd, const void *data, size_t bytes, int flags) {
   if (way == WAY_HERE) return send_bytes(fd, &name, data, bytes, flags, NULL, 0);
   if (way == WAY_STREAM) {
     ssize_t sent = nc_native()->send(fd, data, bytes, flags | MSG_NOSIGNAL);
-    if (is_sent(fd, flags, &sent)) return sent;
+    if (is_sent(fd, flags, bytes, &sent)) return sent;
   }
   return nc_native()->send(fd, data, bytes, flags);
 }
@@ -140,7 +143,7 @@ NC_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
   if (way == WAY_HERE) return finish(send_message(fd, &name, message, flags));
   if (way == WAY_STREAM) {
     ssize_t sent = nc_native()->sendmsg(fd, message, flags | MSG_NOSIGNAL);
-    if (is_sent(fd, flags, &sent)) return sent;
+    if (is_sent(fd, flags, 0, &sent)) return sent;
   }
   return nc_native()->sendmsg(fd, message, flags);
 }

@@ -66,6 +66,8 @@ void nc_unmark(int fd, int marks) { set_marks(fd, nc_marks(fd) & ~marks); }
 
 static int owed_error(int marks) { return marks >> NC_MARK_ERROR_SHIFT & NC_MARK_ERROR_MASK; }
 
+bool nc_owes_error(int fd) { return owed_error(nc_marks(fd)) != 0; }
+
 void nc_owe_error(int fd, int error) {
   int marks = nc_marks(fd);
   if (owed_error(marks) == error) return;

@@ -155,6 +155,7 @@ static inline bool nc_active(void) {
 enum nc_mark {
   NC_MARK_COLLECTED = 1 << 0, /* the outcome of connect() was handed to a caller of connect() */
   NC_MARK_SHUT = 1 << 1,      /* shut down by the app before it was connected, as a listener, or for receiving datagrams */
+  NC_MARK_URGENT = 1 << 2,    /* a stream: the daemon expects urgent data */
   /* Datagram sockets: */
   NC_MARK_CONNECTED = 1 << 2,   /* has a peer */
   NC_MARK_BOUND = 1 << 3,       /* has a port: no NC_OP_ROUTE is needed for that */
@@ -190,6 +191,7 @@ int nc_error_as_tcp(int fd, const struct nc_name *name, int error);
 
 /// Lets the next look at the socket's error, by SO_ERROR, a send or a receipt, find `error`; 0: none.
 void nc_owe_error(int fd, int error);
+bool nc_owes_error(int fd);
 
 /// Takes the pending error of the socket (SO_ERROR: it clears itself) as TCP would name it; 0 for none.
 int nc_take_error(int fd, const struct nc_name *name);
@@ -332,6 +334,9 @@ bool nc_interface_ioctl(unsigned long request, void *argument, int *result);
 ssize_t nc_stream_send(int fd, struct nc_name *name, const struct msghdr *message, int flags);
 /// A send said `error` (EPIPE, or ECONNRESET), without a signal: TCP's error instead, or SIGPIPE unless MSG_NOSIGNAL.
 ssize_t nc_stream_broken(int fd, const struct nc_name *name, int flags, int error);
+/// A send has sent less than it was to: where a reset cut it short, the kernel has used up the error, which the next call
+/// is to tell (unix_stream_sendmsg takes it, and returns what was sent).
+void nc_stream_cut(int fd);
 /// What a receipt returns where the kernel says ECONNRESET.
 ssize_t nc_stream_reset(int fd, const struct nc_name *name);
 ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);

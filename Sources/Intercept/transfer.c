@@ -4,6 +4,7 @@
 // say EISCONN, return its own kind of address, and pass fds to the daemon.
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 
@@ -58,18 +59,43 @@ static int check_control(const struct msghdr *message) {
   return 0;
 }
 
+// Urgent data is the pair's own, but the daemon must know that some will come.
+static int announce_urgent(int fd, const struct nc_name *name) {
+  if (name->state != NC_STATE_CONNECTED || (nc_marks(fd) & NC_MARK_URGENT) != 0) return 0;
+  int error;
+  do {
+    struct nc_request request = {.op = NC_OP_URGENT};
+    struct nc_reply reply;
+    error = nc_rpc(&request, fd, &reply, NULL, false);
+  } while (error == -EAGAIN);
+  if (error == 0) nc_mark(fd, NC_MARK_URGENT);
+  return error;
+}
+
 ssize_t nc_stream_send(int fd, struct nc_name *name, const struct msghdr *message, int flags) {
   if ((int)message->msg_namelen < 0 || message->msg_namelen > sizeof(struct sockaddr_storage)) return -EINVAL;
   int error = message->msg_control != NULL ? check_control(message) : 0;
   if (error != 0) return error;
   error = prepare_send(fd, name, flags, message->msg_name, message->msg_namelen);
   if (error != 0) return error;
+  error = (flags & MSG_OOB) != 0 ? announce_urgent(fd, name) : 0;
+  // A connection that is over says so itself.
+  if (error != 0 && error != -ENOTSOCK && error != -ENOTCONN) return error;
   struct msghdr plain = {.msg_iov = message->msg_iov, .msg_iovlen = message->msg_iovlen};
   ssize_t sent = result_of(nc_native()->sendmsg(fd, &plain, (flags & ~MSG_FASTOPEN) | MSG_NOSIGNAL));
   if (sent != -EPIPE && sent != -ECONNRESET) return sent;
   // The state may have changed while the call waited: a connect that was under way has failed.
   if (!nc_identify(fd, name)) return -EBADF;
   return nc_stream_broken(fd, name, flags, (int)-sent);
+}
+
+void nc_stream_cut(int fd) {
+  struct pollfd state = {.fd = fd};
+  struct timespec now = {0};
+  struct nc_name name;
+  if (nc_raw(SYS_ppoll, (long)&state, 1, (long)&now, 0, 0, 0) != 1 || (state.revents & POLLHUP) == 0) return;
+  if (!nc_identify(fd, &name) || name.type != SOCK_STREAM || name.state != NC_STATE_CONNECTED) return;
+  if (!nc_owes_error(fd)) nc_owe_error(fd, ECONNRESET);
 }
 
 // A reset behind the peer's FIN, which is EPIPE, is nothing to a reader: the end was there before (tcp_fin, SOCK_DONE).

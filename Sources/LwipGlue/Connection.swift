@@ -46,6 +46,11 @@ struct Connection: ~Copyable {
   /// Bytes of the first buffer that the owner has already taken.
   var receivedOffset = 0
   var receivedBytes = 0
+  /// The sequence number of the first byte that the owner has not taken, and that of an urgent byte not taken yet.
+  var readSequence: UInt32 = 0
+  var receivedUrgent: UInt32?
+  /// The sequence number behind the last urgent byte, until it is acknowledged.
+  var sentUrgentEnd: UInt32?
   var held: Deque<Held> = []
   var local: Endpoint
   var remote: Endpoint

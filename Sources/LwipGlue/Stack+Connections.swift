@@ -197,6 +197,8 @@ extension Stack {
 
   public func setOwner(_ owner: UInt64, of key: SlabKey) { connections.pointer(key)?.pointee.owner = owner }
 
+  public func owner(of key: SlabKey) -> UInt64? { connections.pointer(key)?.pointee.owner }
+
   /// Local and remote endpoint.
   public func endpoints(of key: SlabKey) -> (local: Endpoint, remote: Endpoint)? {
     guard let connection = connections.pointer(key) else { return nil }
@@ -231,15 +233,18 @@ extension Stack {
   public func receivedBytes(_ key: SlabKey) -> Int { connections.pointer(key)?.pointee.receivedBytes ?? 0 }
 
   /// Lists waiting bytes, in order, without taking them. The memory stays until `consume`.
+  /// - Parameter limit: the most bytes to list.
   /// - Returns: how many of `vectors` were filled, and the bytes in them.
-  public func gather(_ key: SlabKey, into vectors: UnsafeMutableBufferPointer<iovec>) -> (count: Int, bytes: Int) {
+  public func gather(
+    _ key: SlabKey, into vectors: UnsafeMutableBufferPointer<iovec>, limit: Int = .max
+  ) -> (count: Int, bytes: Int) {
     guard let connection = connections.pointer(key) else { return (0, 0) }
     var offset = connection.pointee.receivedOffset
     var count = 0
     var bytes = 0
     for p in connection.pointee.received {
-      guard count < vectors.count else { break }
-      let length = Int(p.pointee.len) - offset
+      guard count < vectors.count, bytes < limit else { break }
+      let length = min(Int(p.pointee.len) - offset, limit - bytes)
       vectors[count] = iovec(iov_base: p.pointee.payload + offset, iov_len: length)
       offset = 0
       count += 1
@@ -252,6 +257,7 @@ extension Stack {
   public func consume(_ key: SlabKey, bytes: Int) {
     guard let connection = connections.pointer(key) else { return }
     connection.pointee.receivedBytes -= bytes
+    connection.pointee.readSequence &+= UInt32(bytes)
     receivedTotal -= bytes
     var left = bytes + connection.pointee.receivedOffset
     while let first = connection.pointee.received.first, left >= Int(first.pointee.len) {
@@ -462,6 +468,9 @@ extension Stack {
     connection.pointee.lastProgressMilliseconds = nowMilliseconds
     connection.pointee.softError = 0
     releaseHeld(connection, before: nc_tcp_oldest_referenced(pcb))
+    if let end = connection.pointee.sentUrgentEnd, Int32(bitPattern: pcb.pointee.lastack &- end) >= 0 {
+      connection.pointee.sentUrgentEnd = nil
+    }
     if connection.pointee.isDetached {
       guard connection.pointee.held.isEmpty else { return }
       detach(pcb)

@@ -17,6 +17,7 @@ extension Stack {
   /// The connection has been established: chooses segment sizes and windows.
   func begin(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
     connection.pointee.isEstablished = true
+    connection.pointee.readSequence = pcb.pointee.rcv_nxt
     guard let interface = interfaces.first(where: { $0.index == connection.pointee.interfaceIndex }) else { return }
     let headers = connection.pointee.remote.address.isV6 ? 60 : 40
     connection.pointee.wireSegmentBytes = max(
@@ -48,7 +49,9 @@ extension Stack {
       return
     }
     let window = Int(min(pcb.pointee.cwnd, pcb.pointee.snd_wnd_max))
-    let count = max(1, min(Self.superSegmentLimit, window / 4) / wire)
+    // The kernel would copy an urgent pointer to each of a super-segment's pieces.
+    let isUrgent = connection.pointee.sentUrgentEnd != nil
+    let count = isUrgent ? 1 : max(1, min(Self.superSegmentLimit, window / 4) / wire)
     let size = count * wire
     if size < Int(pcb.pointee.mss) {
       // tcp_write appends to the last unsent segment and computes its room from pcb->mss: never below that one.
@@ -111,6 +114,7 @@ extension Stack {
       return false
     }
     let flags = nc_tcp_header_flags(header)
+    if flags & 0x20 != 0, pcb.pointee.state.rawValue >= ESTABLISHED.rawValue { noteUrgent(pcb, header) }
     if payloadBytes == 0, flags & 0x07 == 0, pcb.pointee.state.rawValue >= ESTABLISHED.rawValue {
       nc_tcp_admit_duplicate(pcb, header)
       return allowsBareAcknowledgement(pcb, sequence: nc_tcp_header_sequence(header))

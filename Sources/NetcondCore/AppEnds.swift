@@ -33,19 +33,23 @@ struct AppEnds {
   /// Makes the socket `inode` of some process report `error` when its peer closes next, if it can be found.
   /// - Parameters:
   ///   - process: where to look first.
+  ///   - searchesAll: look in the other processes as well.
   ///   - time: since when the process may have had it, in nanoseconds of the monotonic clock.
-  mutating func inject(inode: UInt, process: Int32, since time: UInt64, error: Int32) {
-    guard let fd = borrow(inode: inode, process: process, since: time) else { return }
+  mutating func inject(
+    inode: UInt, process: Int32, since time: UInt64, searchesAll: Bool, error: Int32
+  ) -> Bool {
+    guard let fd = borrow(inode: inode, process: process, since: time, searchesAll: searchesAll) else { return false }
     defer { close(fd) }
     // The kernel will say ECONNRESET; the library knows better then (docs/rpc.md, "Names").
     if error != ECONNRESET { nc_add_marks(fd, error << Int32(NC_MARK_ERROR_SHIFT)) }
     var byte: UInt8 = 0
     send(fd, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+    return true
   }
 
   /// A copy of the socket `inode` of some process, which the caller closes; nil where it is not found.
   /// - Parameters: as of `inject`.
-  mutating func borrow(inode: UInt, process: Int32, since time: UInt64) -> Int32? {
+  mutating func borrow(inode: UInt, process: Int32, since time: UInt64, searchesAll: Bool = true) -> Int32? {
     let start = monotonicNanoseconds()
     if start / 1_000_000_000 != second {
       second = start / 1_000_000_000
@@ -55,6 +59,7 @@ struct AppEnds {
     guard spent < Self.budgetPerSecond else { return nil }
     defer { spent += monotonicNanoseconds() - start }
     if let fd = take(inode, from: process, since: time) { return fd }
+    guard searchesAll else { return nil }
     for name in Self.entries(of: "/proc") {
       guard let other = Int32(name), other != process else { continue }
       if let fd = take(inode, from: other, since: time) { return fd }

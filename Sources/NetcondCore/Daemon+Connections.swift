@@ -38,6 +38,14 @@ extension Daemon {
       return ENETUNREACH
     }
     if connectDirectly(key, socket, to: target, appEnd: appEnd) { return EINPROGRESS }
+    if socket.pointee.boundPort == target.port, network.interface.owns(target.address),
+      local.address.isAny || local.address == target.address
+    {
+      // To itself, which Linux can do (a simultaneous open) and lwIP cannot.
+      close(appEnd)
+      connectFailed(key, socket, ECONNREFUSED)
+      return EINPROGRESS
+    }
     do {
       let connection = try stack.connect(
         network.interface, from: local, to: target, owner: key.bits, noDelay: socket.pointee.options.noDelay)
@@ -237,11 +245,12 @@ extension Daemon {
   }
 
   /// Makes a pair for an accepted connection and sends the app its end.
-  func acceptConnection(_ connection: SlabKey, listener leaderKey: SlabKey) {
+  func acceptConnection(_ connection: SlabKey, listener leaderKey: SlabKey, defers mayDefer: Bool = true) {
     guard let ends = stack.endpoints(of: connection),
       let listenerKey = chooseSharer(leaderKey, hash: ends.remote.hashValue),
       let listener = sockets.pointer(listenerKey), listener.pointee.state == .listening
     else { return stack.abort(connection) }
+    if mayDefer, defers(connection, leaderKey, listener) { return }
     guard let accepted = makeAccepted(by: listener, local: ends.local, remote: ends.remote),
       let socket = sockets.pointer(accepted.key)
     else { return stack.abort(connection) }
@@ -250,6 +259,31 @@ extension Daemon {
     applyOptions(socket)
     offer(accepted, to: listenerKey, listener)
     armReceive(accepted.key, socket)
+  }
+
+  /// TCP_DEFER_ACCEPT: whether the connection waits for its first bytes, which `handle` will tell of.
+  private func defers(_ connection: SlabKey, _ key: SlabKey, _ listener: UnsafeMutablePointer<Socket>) -> Bool {
+    let seconds = listener.pointee.options.deferAcceptSeconds
+    guard seconds > 0, stack.receivedBytes(connection) == 0 else { return false }
+    deferred[connection] = (key, now + UInt64(seconds) * 1_000_000_000)
+    retryLater()
+    return true
+  }
+
+  /// Bytes have come, or the end: now the listener may see the connection.
+  func acceptDeferred(_ connection: SlabKey, listener: SlabKey, _ events: StackEvents) {
+    acceptConnection(connection, listener: listener, defers: false)
+    if let owner = stack.owner(of: connection) { handle(events, of: connection, socket: SlabKey(bits: owner)) }
+  }
+
+  /// Those that have waited for long enough are accepted as they are.
+  func endDeferring() {
+    guard !deferred.isEmpty else { return }
+    for (connection, entry) in deferred where entry.deadline <= now {
+      deferred[connection] = nil
+      acceptConnection(connection, listener: entry.socket, defers: false)
+    }
+    retryLater()
   }
 
   /// Makes pair and socket of an accepted connection; nil, and it is reported, where there is no room.
@@ -295,7 +329,9 @@ extension Daemon {
     var record = nc_accept_record()
     record.magic = NC_RPC_MAGIC
     record.version = UInt16(NC_RPC_VERSION)
-    record.unaccepted = Pair.markUnaccepted(daemon: socket.pointee.fd) ? 1 : 0
+    socket.pointee.isOffered = Pair.markUnaccepted(daemon: socket.pointee.fd)
+    record.unaccepted = socket.pointee.isOffered ? 1 : 0
+    sendEarly(socket)
     record.socket_id = socket.pointee.id
     if let local = socket.pointee.local { record.local = nc_address(local) }
     if let remote = socket.pointee.remote { record.remote = nc_address(remote) }
@@ -326,6 +362,10 @@ extension Daemon {
   /// The last app end of a listener has closed: what nobody has accepted is reset (Linux: inet_csk_listen_stop).
   func closeListener(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     retain(socket)
+    for (connection, entry) in deferred where entry.socket == key {
+      deferred[connection] = nil
+      stack.abort(connection)
+    }
     leaveSharers(key, socket)
     while let waiting = socket.pointee.acceptQueue.popFirst() { close(waiting.appEnd) }
     closeSocket(key, socket)

@@ -39,9 +39,12 @@ extension Daemon {
     Pair.bindName(handed, name)
     Pair.drain(daemon: handed, bytes: socket.pointee.fillerBytes - 1)
     Pair.setSendBuffer(appEnd, Pair.connectedSendBufferBytes)  // the app's one EPOLLOUT
-    retained.keep(RetainedSockets.Entry(options: socket.pointee.options), for: socket.pointee.cookie)
+    let accepted = RetainedSockets.AppEnd(inode: nc_socket_inode(handed), process: listener.pointee.appProcess)
+    let connecting = RetainedSockets.AppEnd(inode: socket.pointee.appInode, process: socket.pointee.appProcess)
+    retained.keep(
+      RetainedSockets.Entry(options: socket.pointee.options, other: accepted), for: socket.pointee.cookie)
     if let cookie = Pair.cookie(handed) {
-      retained.keep(RetainedSockets.Entry(options: listener.pointee.options), for: cookie)
+      retained.keep(RetainedSockets.Entry(options: listener.pointee.options, other: connecting), for: cookie)
     }
     var record = nc_accept_record()
     record.magic = NC_RPC_MAGIC

@@ -136,6 +136,7 @@ extension Daemon {
       fillNames(socket, &reply)
       return 0
     case NC_OP_SETSOCKOPT.rawValue: return setOption(request, socket)
+    case NC_OP_URGENT.rawValue: return expectUrgent(key, socket)
     case NC_OP_QUEUED.rawValue:
       fillQueued(socket, &reply)
       return 0

@@ -43,6 +43,16 @@ extension Daemon {
     if let bound = model.bound { _ = bind(key, socket, to: bound, reuseAddress: true, user: 0) }
   }
 
+  /// SO_LINGER with 0 seconds on an end of a direct connection: it is to reset at close. A pair does where bytes are unread;
+  /// an urgent one, sent from the other end, is such a byte and yet nothing that a read finds.
+  private func prepareReset(_ entry: inout RetainedSockets.Entry) {
+    guard let other = entry.other, let fd = appEnds.borrow(inode: other.inode, process: other.process, since: now) else { return }
+    defer { close(fd) }
+    entry.other = nil
+    var byte: UInt8 = 0
+    send(fd, &byte, 1, Int32(MSG_OOB) | Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+  }
+
   /// Answers a request about an app's end that is no socket of the daemon's any more; nil where it never was one.
   func performRetained(_ request: nc_request, _ descriptor: Int32, _ reply: inout nc_reply) -> Int32? {
     guard let cookie = Pair.cookie(descriptor) else { return nil }
@@ -55,6 +65,7 @@ extension Daemon {
     switch UInt32(request.op) {
     case NC_OP_SETSOCKOPT.rawValue:
       let status = setOption(request, in: &entry.options, context)
+      if status == 0, entry.options.resetsOnClose { prepareReset(&entry) }
       if status == 0 { retained.keep(entry, for: cookie) }
       return status
     case NC_OP_GETSOCKOPT.rawValue:
@@ -69,6 +80,7 @@ extension Daemon {
     case NC_OP_CONNECT.rawValue: return direct == nil ? EINVAL : EISCONN
     case NC_OP_BIND.rawValue, NC_OP_LISTEN.rawValue: return EINVAL
     case NC_OP_QUEUED.rawValue: return 0  // what is sent has arrived
+    case NC_OP_URGENT.rawValue: return direct == nil ? ENOTCONN : 0  // the two ends' own
     default: return EOPNOTSUPP
     }
   }

@@ -1,3 +1,4 @@
+internal import CSocket
 internal import DequeModule
 internal import Glibc
 internal import Logging
@@ -13,7 +14,7 @@ extension Daemon {
   /// The ring's operations on a socket.
   enum Operation {
     static let receive: UInt8 = 1, send: UInt8 = 2, hangUp: UInt8 = 3, writable: UInt8 = 4,
-      hostV4: UInt8 = 5, hostV6: UInt8 = 6
+      hostV4: UInt8 = 5, hostV6: UInt8 = 6, readable: UInt8 = 7
   }
 
   func socketToken(_ key: SlabKey, _ operation: UInt8) -> Token {
@@ -35,6 +36,10 @@ extension Daemon {
     case Operation.writable:
       socket.pointee.operations.remove(.writable)
       if socket.pointee.state == .listening { sendAcceptRecords(key, socket) }
+    case Operation.readable:
+      socket.pointee.operations.remove(.readable)
+      socket.pointee.isReadable = true
+      if socket.pointee.state == .connected { armReceive(key, socket) }
     default: preconditionFailure("a socket has no operation \(operation)")
     }
     if let socket = sockets.pointer(key), socket.pointee.state == .closing { finishClosing(key, socket) }
@@ -56,10 +61,11 @@ extension Daemon {
       if stack.receivedBytes(connection) > 0 { socket.pointee.appError = ECONNRESET }
       return endConnection(key, socket)
     }
+    if socket.pointee.sendsUrgent, !takeUrgent(key, socket, connection) { return }
     socket.pointee.operations.insert(.receive)
     ring.prepareReceive(
       socket.pointee.fd, from: sendPool, maximumBytes: Self.streamReceiveBytes,
-      token: socketToken(key, Operation.receive))
+      waits: !socket.pointee.sendsUrgent, token: socketToken(key, Operation.receive))
   }
 
   private func completeReceive(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ completion: Completion) {
@@ -77,7 +83,7 @@ extension Daemon {
     case ENOBUFS: starved.append(key)
     case EINTR, EAGAIN: armReceive(key, socket)
     case ECONNRESET: resetConnection(key, socket)  // the app closed with bytes unread: TCP answers with RST
-    case ECANCELED: if socket.pointee.drains { armReceive(key, socket) }
+    case ECANCELED: if socket.pointee.drains || socket.pointee.sendsUrgent { armReceive(key, socket) }
     default:
       log.error("socket \(socket.pointee.id): reading from the app: \(String(cString: strerror(-completion.result)))")
       resetConnection(key, socket)
@@ -162,10 +168,25 @@ extension Daemon {
     guard stack.receivedBytes(connection) > 0 else { return deliverEnd(key, socket) }
     let slot = socket.pointee.sendSlot ?? sendSlots.take()
     socket.pointee.sendSlot = slot
-    let (count, _) = stack.gather(connection, into: sendSlots[slot].vectors)
+    let urgent = stack.bytesBeforeUrgent(connection)  // up to it, then it alone, out of band
+    let (count, _) = stack.gather(
+      connection, into: sendSlots[slot].vectors, limit: urgent.map { max(1, $0) } ?? .max)
     sendSlots.prepare(slot, count: count)
     socket.pointee.operations.insert(.send)
-    ring.prepareSend(socket.pointee.fd, sendSlots[slot].message, token: socketToken(key, Operation.send))
+    ring.prepareSend(
+      socket.pointee.fd, sendSlots[slot].message, outOfBand: urgent == 0, token: socketToken(key, Operation.send))
+  }
+
+  /// What has come before the connection is accepted is there when it is.
+  func sendEarly(_ socket: UnsafeMutablePointer<Socket>) {
+    guard let connection = socket.pointee.connection, stack.receivedBytes(connection) > 0,
+      stack.bytesBeforeUrgent(connection) == nil
+    else { return }
+    let slot = sendSlots.take()
+    defer { sendSlots.give(back: slot) }
+    sendSlots.prepare(slot, count: stack.gather(connection, into: sendSlots[slot].vectors).count)
+    let sent = sendmsg(socket.pointee.fd, sendSlots[slot].message, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+    if sent > 0 { stack.consume(connection, bytes: sent) }
   }
 
   private func completeSend(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ result: Int32) {
@@ -183,6 +204,9 @@ extension Daemon {
       socket.pointee.discards = true
       armSend(key, socket)
     case ECANCELED: break
+    case EOPNOTSUPP:  // a kernel without urgent data on unix sockets (CONFIG_AF_UNIX_OOB, Linux 5.15)
+      stack.forgetUrgent(connection)
+      armSend(key, socket)
     default:
       log.error("socket \(socket.pointee.id): writing to the app: \(String(cString: strerror(-result)))")
       resetConnection(key, socket)
@@ -202,6 +226,12 @@ extension Daemon {
   // MARK: The stack's events
 
   func handle(_ events: StackEvents, of connection: SlabKey, socket key: SlabKey) {
+    if let listener = deferred[connection] {
+      guard !events.isDisjoint(with: [.received, .endOfStream, .failed]) else { return }
+      deferred[connection] = nil
+      if events.contains(.failed) { return stack.abort(connection) }
+      return acceptDeferred(connection, listener: listener.socket, events)
+    }
     guard let socket = sockets.pointer(key), socket.pointee.connection == connection else {
       return stack.abort(connection)  // its socket is gone already
     }
@@ -265,7 +295,7 @@ extension Daemon {
     network.socketsByCookie[socket.pointee.cookie] = nil
     let operations: [(SocketOperations, UInt8)] = [
       (.receive, Operation.receive), (.send, Operation.send), (.hangUp, Operation.hangUp),
-      (.writable, Operation.writable),
+      (.writable, Operation.writable), (.readable, Operation.readable),
     ]
     for (operation, code) in operations where socket.pointee.operations.contains(operation) {
       ring.prepareCancel(socketToken(key, code), token: cancelToken)
@@ -278,9 +308,15 @@ extension Daemon {
     if let host = socket.pointee.host { finishOutside(host) }
     let error = socket.pointee.appError
     if error != 0, !Pair.isHungUp(socket.pointee.fd), error != ECONNRESET || !hasUnread(socket) {
-      appEnds.inject(
+      // Perhaps not accepted yet, and thus nobody's: what accept() takes out first still lies in the pair, or more.
+      let isWaiting = socket.pointee.isOffered && nc_unread_memory(socket.pointee.fd) > 0
+      let isFound = appEnds.inject(
         inode: socket.pointee.appInode, process: socket.pointee.appProcess, since: socket.pointee.connectedAt,
-        error: error)
+        searchesAll: !isWaiting, error: error)
+      if !isFound, isWaiting, !isEnding {
+        unacceptedResets.append(key)
+        return retryLater()
+      }
     }
     close(socket.pointee.fd)
     _ = sockets.remove(key)

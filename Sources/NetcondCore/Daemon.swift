@@ -65,6 +65,10 @@ public final class Daemon {
   /// Of sockets that the daemon has let go: options by the cookie of an app's end.
   var retained = RetainedSockets()
   var directPorts = DirectPorts()
+  /// Connections that were reset while they waited to be accepted.
+  var unacceptedResets: [SlabKey] = []
+  /// Connections that their listener is not to see before bytes have come (TCP_DEFER_ACCEPT), or the time is over.
+  var deferred: [SlabKey: (socket: SlabKey, deadline: UInt64)] = [:]
   /// Listeners whose accept records could not be sent for want of descriptors in flight.
   var refusedListeners: [SlabKey] = []
   private var retryDeadline: UInt64?
@@ -239,6 +243,10 @@ public final class Daemon {
     for key in listeners {
       if let socket = sockets.pointer(key), socket.pointee.state == .listening { sendAcceptRecords(key, socket) }
     }
+    let resets = unacceptedResets
+    unacceptedResets = []
+    for key in resets { if let socket = sockets.pointer(key) { finishClosing(key, socket) } }
+    endDeferring()
   }
 
   /// Asks for `retryRefused` in a tenth of a second.
@@ -355,6 +363,9 @@ public final class Daemon {
     log.warning("\(sockets.count) sockets had not ended in time and were cut")
     return true
   }
+
+  /// TERM has come.
+  var isEnding: Bool { drainDeadline != nil }
 
   func count(_ counter: WritableKeyPath<DaemonCounters, UInt64>) { counters[keyPath: counter] += 1 }
 }

@@ -11,6 +11,14 @@ struct RetainedSockets {
     var bound: Endpoint?
     /// What it spoke from.
     var local: Endpoint?
+    /// Of an end of a direct connection: where the other end is to be found, until it was needed.
+    var other: AppEnd?
+  }
+
+  /// Which socket an app's end is, and the process to look in first.
+  struct AppEnd {
+    let inode: UInt
+    let process: Int32
   }
 
   private static let limit = 65_536

@@ -27,6 +27,8 @@ struct SocketOperations: OptionSet {
   static let hangUp = SocketOperations(rawValue: 4)
   /// Waits for room for an accept record.
   static let writable = SocketOperations(rawValue: 8)
+  /// Waits for bytes, where a receive that waits itself would lose an urgent one.
+  static let readable = SocketOperations(rawValue: 16)
 }
 
 /// The two ways a connection ends from this side.
@@ -83,12 +85,17 @@ struct Socket: ~Copyable {
   var appProcess: Int32 = 0
   /// When it was connected: by then the app had its end, or from then on it may have it.
   var connectedAt: UInt64 = 0
+  /// Made by an accept, with the byte in front that tells whether an app has taken it.
+  var isOffered = false
   /// What the app is to find instead of end of file: an errno, or 0.
   var appError: Int32 = 0
   /// Received from the app and not yet taken by the stack: buffer, and the range in it.
   var pending: (buffer: Int, offset: Int, count: Int)?
   /// Where the message of the send under way lives.
   var sendSlot: Int?
+  /// The app has sent urgent data, or is about to; and bytes are there to be received.
+  var sendsUrgent = false
+  var isReadable = false
   /// The app writes no more: FIN was sent, or will be behind what is pending.
   var appEnded = false
   /// The peer's FIN came; the pair is shut down towards the app when all bytes are delivered.

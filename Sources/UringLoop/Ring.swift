@@ -71,10 +71,11 @@ public final class Ring {
 
   // MARK: Operations. Each completes with `token`.
 
-  /// recv(2) into a buffer the kernel takes from `pool`; 0 is end of file, ENOBUFS an empty pool.
-  public func prepareReceive(_ fd: Int32, from pool: BufferPool, maximumBytes: Int, token: Token) {
+  /// recv(2) into a buffer the kernel takes from `pool`; 0 is end of file, ENOBUFS an empty pool, EAGAIN nothing there
+  /// unless it `waits`.
+  public func prepareReceive(_ fd: Int32, from pool: BufferPool, maximumBytes: Int, waits: Bool = true, token: Token) {
     let sqe = entry(token)
-    io_uring_prep_recv(sqe, fd, nil, maximumBytes, 0)
+    io_uring_prep_recv(sqe, fd, nil, maximumBytes, waits ? 0 : Int32(MSG_DONTWAIT))
     finish(sqe, token, group: pool.group)
   }
 
@@ -113,10 +114,10 @@ public final class Ring {
     finish(sqe, token)
   }
 
-  /// sendmsg(2), waiting until at least a part could be sent; never SIGPIPE.
-  public func prepareSend(_ fd: Int32, _ message: UnsafePointer<msghdr>, token: Token) {
+  /// sendmsg(2), waiting until at least a part could be sent; never SIGPIPE. `outOfBand`: with MSG_OOB.
+  public func prepareSend(_ fd: Int32, _ message: UnsafePointer<msghdr>, outOfBand: Bool = false, token: Token) {
     let sqe = entry(token)
-    io_uring_prep_sendmsg(sqe, fd, message, UInt32(MSG_NOSIGNAL))
+    io_uring_prep_sendmsg(sqe, fd, message, UInt32(MSG_NOSIGNAL) | (outOfBand ? UInt32(MSG_OOB) : 0))
     finish(sqe, token)
   }
 

@@ -100,6 +100,7 @@
 #define LWIP_HOOK_FILENAME "nc_hooks.h"
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port) nc_hook_tcp_isn(local, local_port, remote, remote_port)
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, options1, second, p) nc_hook_tcp_inpacket(pcb, header, (p)->tot_len)
+#define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS(p, header, pcb, options) nc_hook_tcp_out(p, header, pcb, options)
 #define LWIP_HOOK_IP4_ROUTE_SRC(source, destination) nc_hook_ip4_route(source, destination)
 #define LWIP_HOOK_IP6_ROUTE(source, destination) nc_hook_ip6_route(source, destination)
 #define LWIP_HOOK_ETHARP_GET_GW(netif, destination) nc_hook_ip4_gateway(netif, destination)

@@ -3,11 +3,14 @@
 #ifndef NC_HOOKS_H
 #define NC_HOOKS_H
 
+#include <stdbool.h>
+
 #include "lwip/err.h"
 #include "lwip/ip_addr.h"
 
 struct tcp_pcb;
 struct tcp_hdr;
+struct pbuf;
 struct netif;
 
 struct nc_hooks {
@@ -16,6 +19,9 @@ struct nc_hooks {
   /// Called with each segment that found its PCB (a struct tcp_pcb_listen if state is LISTEN), and the bytes of its
   /// payload; other than ERR_OK drops it.
   err_t (*tcp_inpacket)(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t payload_bytes);
+  /// The sequence number behind the last urgent byte of a PCB; false where it has none under way. NULL until a connection
+  /// first sends urgent data.
+  bool (*tcp_urgent_end)(const struct tcp_pcb *pcb, u32_t *end);
   /// The interface for a packet that belongs to no PCB bound to one (a RST, say); NULL: lwIP's own routing.
   struct netif *(*ip4_route)(const ip4_addr_t *source, const ip4_addr_t *destination);
   struct netif *(*ip6_route)(const ip6_addr_t *source, const ip6_addr_t *destination);
@@ -30,6 +36,8 @@ extern struct nc_hooks nc_hooks;
 
 u32_t nc_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
 err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t payload_bytes);
+/// lwIP calls it before each segment leaves, to add options: there are none; it sets the urgent pointer.
+u32_t *nc_hook_tcp_out(const struct pbuf *p, struct tcp_hdr *header, const struct tcp_pcb *pcb, u32_t *options);
 struct netif *nc_hook_ip4_route(const ip4_addr_t *source, const ip4_addr_t *destination);
 struct netif *nc_hook_ip6_route(const ip6_addr_t *source, const ip6_addr_t *destination);
 const ip4_addr_t *nc_hook_ip4_gateway(struct netif *netif, const ip4_addr_t *destination);

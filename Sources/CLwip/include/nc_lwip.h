@@ -196,6 +196,16 @@ static inline void nc_tcp_set_option(struct tcp_pcb *pcb, u8_t option, bool on) 
 }
 static inline u32_t nc_tcp_send_space(const struct tcp_pcb *pcb) { return pcb->snd_buf; }
 static inline u8_t nc_tcp_header_flags(const struct tcp_hdr *header) { return TCPH_FLAGS(header); }
+/// The urgent pointer of a segment that tcp_input() is processing: that one it leaves in network byte order.
+static inline u16_t nc_tcp_header_urgent(const struct tcp_hdr *header) { return lwip_ntohs(header->urgp); }
+/// From now on segments carry urgent pointers. (The packaged library cannot: urgent bytes are ordinary ones there.)
+static inline void nc_tcp_use_urgent(bool (*end)(const struct tcp_pcb *, u32_t *)) {
+#ifdef NC_LWIP_SOURCE
+  nc_hooks.tcp_urgent_end = end;
+#else
+  (void)end;
+#endif
+}
 /// The sequence number of a segment that tcp_input() is processing: in host byte order by then.
 static inline u32_t nc_tcp_header_sequence(const struct tcp_hdr *header) { return header->seqno; }
 /// Lets lwIP count a duplicate acknowledgement as one (RFC 5681 section 2). It wants the window unchanged, but Linux's grows

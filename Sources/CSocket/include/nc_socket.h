@@ -45,6 +45,12 @@ void nc_add_marks(int fd, int bits);
 /// sk_wmem_alloc); 0 on failure.
 int nc_unread_memory(int fd);
 
+/// Whether the next byte to be received is an urgent one, or its mark where it was taken (SIOCATMARK).
+int nc_is_at_mark(int fd);
+
+/// Takes the urgent byte without waiting (MSG_OOB); -1 where there is none.
+int nc_take_urgent(int fd);
+
 /// The inode of a socket, as /proc/PID/fd shows it; 0 on failure.
 unsigned long nc_socket_inode(int fd);
 

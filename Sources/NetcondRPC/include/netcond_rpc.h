@@ -37,6 +37,7 @@ enum nc_op {
                            status: what that send would fail with at once, else 0; local = source; argument[0] = MTU */
   NC_OP_FACTS = 9,      /* no fd; argument = {enum nc_fact, index}; reply: data; ENOENT beyond the last */
   NC_OP_QUEUED = 10,    /* fd; reply: argument = {bytes not acknowledged or not sent, of those not sent at all} */
+  NC_OP_URGENT = 11,    /* fd of a connection, before its first send with MSG_OOB; EAGAIN: ask again */
 };
 
 /// What can be asked of a network by NC_OP_FACTS, and the struct in the reply's data.
