@@ -326,8 +326,8 @@ int nc_shutdown(int fd, const struct nc_name *name, int how);
 void nc_inherit_timeouts(int from, int to);
 void nc_copy_timeouts(int from, int to);
 
-/// ioctl()s of netdevice(7), on whatever socket. Returns false where `request` is none of them.
-bool nc_interface_ioctl(unsigned long request, void *argument, int *result);
+/// ioctl()s of netdevice(7), on a socket of `family`. Returns false where `request` is none of them.
+bool nc_interface_ioctl(int family, unsigned long request, void *argument, int *result);
 
 /// The data calls, all as messages; `name` is what nc_identify told. A stream's `message` is not const: MSG_FASTOPEN
 /// connects, which may change `name`.

@@ -84,7 +84,13 @@ static int ask(unsigned long request, struct ifreq *argument) {
   }
 }
 
-bool nc_interface_ioctl(unsigned long request, void *argument, int *result) {
+// Those about IPv4 addresses are AF_INET's (devinet_ioctl); a socket of AF_INET6 passes them on to nobody.
+static bool is_about_v4(unsigned long request) {
+  return request == SIOCGIFADDR || request == SIOCGIFDSTADDR || request == SIOCGIFBRDADDR || request == SIOCGIFNETMASK;
+}
+
+bool nc_interface_ioctl(int family, unsigned long request, void *argument, int *result) {
+  if (family == AF_INET6 && is_about_v4(request)) return false;
   switch (request) {
   case SIOCGIFCONF: *result = argument == NULL ? -EFAULT : configuration(argument); return true;
   case SIOCGIFNAME:

@@ -66,7 +66,7 @@ int nc_ioctl(int fd, const struct nc_name *name, unsigned long request, void *ar
   }
   if (request >= NETWORK_BEGIN && request < NETWORK_END) {
     int result;
-    return nc_interface_ioctl(request, argument, &result) ? result : -ENOTTY; // as what no device has
+    return nc_interface_ioctl(name->family, request, argument, &result) ? result : -ENOTTY; // as what no device has
   }
   return (int)nc_raw(SYS_ioctl, fd, (long)request, (long)argument, 0, 0, 0);
 }

@@ -119,6 +119,7 @@ extension Daemon {
     case NC_OP_BIND.rawValue:
       guard let local = request.address.endpoint else { return EAFNOSUPPORT }
       guard request.address.bindScopeError == 0 else { return request.address.bindScopeError }
+      if isV6Only(socket), !local.address.isV6 { return EINVAL }
       let reuses = request.argument.0 & Int32(NC_BIND_REUSEADDR) != 0
       let status = bind(key, socket, to: local, reuseAddress: reuses, user: user)
       fillNames(socket, &reply)
@@ -131,6 +132,7 @@ extension Daemon {
       guard let remote = request.address.endpoint else { return EAFNOSUPPORT }
       let scopeError = request.address.connectScopeError(isBound: socket.pointee.local?.address.isLinkLocal == true)
       guard scopeError == 0 else { return scopeError }
+      if isV6Only(socket), !remote.address.isV6 { return ENETUNREACH }
       return connect(key, socket, to: remote, appEnd: descriptors.removeLast())
     case NC_OP_NAMES.rawValue:
       fillNames(socket, &reply)
@@ -143,6 +145,11 @@ extension Daemon {
     case NC_OP_GETSOCKOPT.rawValue: return getOption(request, socket, &reply)
     default: return EOPNOTSUPP
     }
+  }
+
+  /// IPV6_V6ONLY: v4-mapped addresses are none of the socket's.
+  private func isV6Only(_ socket: UnsafeMutablePointer<Socket>) -> Bool {
+    socket.pointee.family == AF_INET6 && socket.pointee.options.isV6Only
   }
 
   private func fillNames(_ socket: UnsafeMutablePointer<Socket>, _ reply: inout nc_reply) {
