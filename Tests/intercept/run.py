@@ -49,8 +49,8 @@ BEYOND = {
         "exec-in-handler": "holds signals back until the next system call; the scenario makes none",
     },
 }
-# Of the library as it is built for use; the last two also load it into what a runtime cannot be loaded into.
-RELEASE_ONLY = ("exported-symbols", "needed-libraries", "exec-unpreloadable", "plugins")
+# Of the library as it is built for use; the last ones also load it into what a runtime cannot be loaded into, or behind others.
+RELEASE_ONLY = ("exported-symbols", "needed-libraries", "exec-unpreloadable", "other-library", "plugins")
 
 
 class Failure(Exception):
