@@ -49,7 +49,7 @@ BEYOND = {
         "exec-in-handler": "holds signals back until the next system call; the scenario makes none",
     },
 }
-# Of the library as it is built for use; the last ones also load it into what a runtime cannot be loaded into, or behind others.
+# Of the library as it is built for use; the last ones also load it where a runtime cannot be, or not first.
 RELEASE_ONLY = ("exported-symbols", "needed-libraries", "exec-unpreloadable", "other-library", "plugins")
 
 
