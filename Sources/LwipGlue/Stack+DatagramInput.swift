@@ -90,13 +90,12 @@ extension Stack {
           trafficClass: packet.trafficClass, payload: pieces, payloadBytes: length - 8)) ?? false
     }
     if isTaken { datagramCounters.received += 1 } else { datagramCounters.unclaimed += 1 }
-    return isTaken || !mayAnswer(port: word(1))
+    return isTaken || !mayAnswer()
   }
 
   /// Whether lwIP may answer with port unreachable: a thousand times a second, as net.ipv4.icmp_msgs_per_sec allows, in
-  /// bursts of fifty. Ports of lwIP's own clients (DHCP) are always its.
-  private func mayAnswer(port: UInt16) -> Bool {
-    if port == 68 || port == 546 { return true }
+  /// bursts of fifty.
+  private func mayAnswer() -> Bool {
     let earned = nowMilliseconds - datagrams.answersEarnedMilliseconds
     if earned > 0 {
       datagrams.answers = min(50, datagrams.answers + Int(min(earned, 50)))
