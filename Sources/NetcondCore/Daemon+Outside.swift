@@ -154,7 +154,12 @@ extension Daemon {
     guard listener.pointee.state == .listening, let remote = HostAddress.remote(of: host.fd),
       let local = HostAddress.local(of: host.fd)
     else { return host.resetOnClose() }
-    guard !isReserved(host.fd), let accepted = makeAccepted(by: listener, local: local, remote: remote),
+    guard !isReserved(host.fd) else {
+      reportExhaustion("a connection from \(remote) is refused")
+      count(\.refusals)
+      return host.resetOnClose()
+    }
+    guard let accepted = makeAccepted(by: listener, local: local, remote: remote),
       let socket = sockets.pointer(accepted.key)
     else { return host.resetOnClose() }
     socket.pointee.host = host

@@ -1,3 +1,4 @@
+import BenchKit
 import Glibc
 import TestSupport
 import Testing
@@ -245,6 +246,32 @@ extension SystemTests {
       // The network's own ports are nobody's privilege.
       try nobody.must("socket s")
       try nobody.must("bind s \(Address.left) 80")
+    }
+
+    @Test("2,000 connections outside leave nothing behind, made and accepted", .needsTap)
+    func churn() throws {
+      let stage = try OutsideStage("outside=host")
+      let servers = [
+        try BenchServer(stage.binaries, address: OutsideStage.internet, stage.onInternet),
+        try BenchServer(stage.binaries, address: OutsideStage.host, stage.onLeft),
+      ]
+      let sides = [stage.onLeft, stage.onInternet]
+      let batch = {
+        for (server, side) in zip(servers, sides) {
+          let client = BenchClient.command(stage.binaries, "churn", server.endpoint, ["--count", "2000"])
+          let result = try BenchClient.run(side(client), seconds: 60)
+          #expect(result.verified)
+          #expect(result.connections == 2000)
+        }
+      }
+      let descriptors = stage.daemon.descriptorCount
+      try batch()
+      try waitUntil("\(descriptors) descriptors again", seconds: 10) { stage.daemon.descriptorCount <= descriptors }
+      let bytes = try stage.daemon.residentBytes()
+      try batch()
+      try waitUntil("\(descriptors) descriptors again", seconds: 10) { stage.daemon.descriptorCount <= descriptors }
+      let grown = try stage.daemon.residentBytes() - bytes
+      #expect(grown < 4 << 20, "grew by \(grown) bytes")  // as for connections of the stack (ResourceTests)
     }
 
     @Test("when the daemon ends, what the program has written still arrives", .needsTap)
