@@ -106,6 +106,8 @@ ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr
   int error = prepare_header(fd, name, marks, message, (size_t)bytes, &header);
   if (error != 0) return error;
   if (is_urgent && header.peer.family == AF_INET) return -EOPNOTSUPP; // udpv6_sendmsg does not look at it
+  bool has_more = (flags & MSG_MORE) != 0 || (marks & NC_MARK_CORK) != 0;
+  if (has_more && name->protocol == IPPROTO_UDP) header.flags |= NC_DATAGRAM_MORE;
   struct iovec parts[message->msg_iovlen + 1];
   parts[0] = (struct iovec){.iov_base = &header, .iov_len = sizeof header};
   size_t count = 1;

@@ -3,6 +3,7 @@
 // In the order, and with the errors, of Linux: ip_cmsg_send, ip6_datagram_send_ctl, __sock_cmsg_send for the one;
 // sock_recv_timestamp, ip_cmsg_recv_offset, ip6_datagram_recv_ctl for the other.
 #include <errno.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/time.h>
 
@@ -100,6 +101,15 @@ static int read_v6(const struct cmsghdr *header, struct nc_datagram *datagram) {
   }
 }
 
+// __udp_cmsg_send
+static int read_udp(const struct cmsghdr *header, struct nc_datagram *datagram) {
+  uint16_t bytes;
+  if (header->cmsg_type != UDP_SEGMENT || header->cmsg_len != CMSG_LEN(sizeof bytes)) return -EINVAL;
+  memcpy(&bytes, CMSG_DATA(header), sizeof bytes);
+  datagram->info = bytes;
+  return 0;
+}
+
 int nc_datagram_read_control(const struct nc_name *name, const struct msghdr *message, struct nc_datagram *datagram) {
   struct msghdr copy = *message;
   bool is_v6 = name->family == AF_INET6 && datagram->peer.family != AF_INET;
@@ -109,6 +119,9 @@ int nc_datagram_read_control(const struct nc_name *name, const struct msghdr *me
     int error = 0;
     switch (header->cmsg_level) {
     case SOL_SOCKET: error = read_socket_level(header); break;
+    case IPPROTO_UDP:
+      if (name->protocol == IPPROTO_UDP) error = read_udp(header, datagram);
+      break;
     case IPPROTO_IP:
       if (!is_v6) error = read_v4(header, datagram);
       break;

@@ -3,6 +3,7 @@
 // Addresses are kept by the daemon: a datagram socket may change them at any time, so that no name of the pair could be
 // final. All of these are immediate, connect() too.
 #include <errno.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -111,12 +112,21 @@ static int mark_of(int level, int option) {
   switch (level) {
   case IPPROTO_IP: return mark_of_ip(option);
   case IPPROTO_IPV6: return mark_of_ip6(option);
+  case IPPROTO_UDP: return option == UDP_CORK ? NC_MARK_CORK : 0;
   case SOL_SOCKET:
     if (option == SO_TIMESTAMP) return NC_MARK_TIMESTAMP;
     if (option == SO_TIMESTAMPNS) return NC_MARK_TIMESTAMPNS;
     return 0;
   default: return 0;
   }
+}
+
+// Sends what was corked: on the pair, behind the pieces.
+static void flush(int fd) {
+  struct nc_datagram header = {.kind = NC_DATAGRAM_DATA, .flags = NC_DATAGRAM_FLUSH};
+  struct iovec part = {.iov_base = &header, .iov_len = sizeof header};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  (void)nc_raw_sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
 void nc_datagram_option_set(int fd, int level, int option, const void *value, socklen_t length) {
@@ -137,6 +147,7 @@ void nc_datagram_option_set(int fd, int level, int option, const void *value, so
     nc_mark(fd, mark);
   else
     nc_unmark(fd, mark);
+  if (mark == NC_MARK_CORK && !is_on) flush(fd);
 }
 
 int nc_datagram_next_bytes(int fd) {

@@ -172,6 +172,7 @@ enum nc_mark {
   NC_MARK_ORIGDSTADDR = 1 << 14, /* IP_RECVORIGDSTADDR */
   NC_MARK_DONTFRAG = 1 << 15,    /* IP_PMTUDISC_DO or _PROBE, IPV6_DONTFRAG: a send may be EMSGSIZE by the way's MTU */
   NC_MARK_SHUT_SENDS = 1 << 17,  /* shut down for sending datagrams */
+  NC_MARK_CORK = 1 << 18,        /* UDP_CORK */
   NC_MARK_TOLD = 1 << 16,        /* the errno of the ERROR record at the head of the pair was told to the app already */
 };
 

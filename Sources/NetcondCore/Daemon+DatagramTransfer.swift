@@ -88,6 +88,41 @@ extension Daemon {
     let header = message.loadUnaligned(as: nc_datagram.self)
     guard header.kind == UInt16(NC_DATAGRAM_DATA.rawValue) else { return count(\.malformedDatagrams) }
     let payload = UnsafeRawBufferPointer(rebasing: message[headerBytes...])
+    let hasMore = header.flags & UInt32(NC_DATAGRAM_MORE) != 0
+    if hasMore || socket.pointee.joined != nil {
+      socket.pointee.joined = socket.pointee.joined ?? (header, [])
+      guard socket.pointee.joined!.payload.count + payload.count <= Int(UInt16.max) else {
+        socket.pointee.joined = nil
+        return count(\.unsentDatagrams)
+      }
+      socket.pointee.joined!.payload += payload
+      guard !hasMore, let joined = socket.pointee.joined.take() else { return }
+      return joined.payload.withUnsafeBytes { cut($0, joined.header, key, socket) }
+    }
+    guard header.flags & UInt32(NC_DATAGRAM_FLUSH) == 0 else { return }
+    cut(payload, header, key, socket)
+  }
+
+  /// Sends a payload, in several datagrams where UDP_SEGMENT says so.
+  private func cut(
+    _ payload: UnsafeRawBufferPointer, _ header: nc_datagram, _ key: SlabKey,
+    _ socket: UnsafeMutablePointer<DatagramSocket>
+  ) {
+    let size = header.info != 0 ? Int(header.info) : socket.pointee.settings.segmentBytes
+    guard size > 0, payload.count > size, socket.pointee.kind == .udp else {
+      return send(payload, header, key, socket)
+    }
+    var rest = payload
+    while !rest.isEmpty {
+      send(UnsafeRawBufferPointer(rebasing: rest.prefix(size)), header, key, socket)
+      rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(size))
+    }
+  }
+
+  private func send(
+    _ payload: UnsafeRawBufferPointer, _ header: nc_datagram, _ key: SlabKey,
+    _ socket: UnsafeMutablePointer<DatagramSocket>
+  ) {
     if let peer = header.peer.endpoint ?? socket.pointee.peer, sendsOutside(socket, peer.address) {
       return sendOutside(payload, header, key, socket, to: peer)
     }

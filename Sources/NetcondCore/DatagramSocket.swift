@@ -1,5 +1,6 @@
 internal import Glibc
 internal import LwipGlue
+internal import NetcondRPC
 internal import Slab
 
 /// One intercepted datagram socket: UDP, or ICMP echo (icmp(7)). Lives from the RPC that makes it until the last app end
@@ -35,6 +36,8 @@ struct DatagramSocket: ~Copyable {
   /// What `options` say, for each datagram.
   var settings: DatagramSettings
   var memberships: [Membership] = []
+  /// A datagram that the app sends in pieces (MSG_MORE, UDP_CORK): what came with the first, and all payload so far.
+  var joined: (header: nc_datagram, payload: [UInt8])?
   /// Datagrams for the app that its end had no room for.
   var drops: UInt64 = 0
 
@@ -85,6 +88,8 @@ struct DatagramSettings {
   var neverFragmentsV6 = false
   /// SO_RCVBUF, as it reads back: twice what was asked for.
   var receiveBufferBytes: Int32 = 212_992
+  /// UDP_SEGMENT: larger payloads are cut into datagrams of so many bytes; 0: they are not.
+  var segmentBytes = 0
   /// IP_MULTICAST_IF: an address of the interface to use.
   var multicastSource: IPAddress?
 
@@ -111,6 +116,7 @@ struct DatagramSettings {
     discovery = ip(10)
     discoveryV6 = ip6(23)
     neverFragmentsV6 = ip6(62) != 0
+    segmentBytes = options.kind.transport == .datagram ? Int(options.value(SocketOptions.Key(level: 17, name: 103))) : 0
     receiveBufferBytes = socket(SO_RCVBUF)
     if let address = options.explicit(.ip(32)), address != 0 {
       multicastSource = withUnsafeBytes(of: address) { IPAddress(bytes: $0.baseAddress!, isV6: false) }

@@ -178,11 +178,11 @@ extension SocketOptions {
 
   static let udpLevel: OptionLevel = {
     var rules: [Int32: OptionRule] = [:]
-    rules[1] = .off(ENOPROTOOPT)  // UDP_CORK: each send is a datagram
+    rules[1] = .flag  // UDP_CORK
     for name: Int32 in [10, 11] { rules[name] = .constant(0) }  // UDPLITE_SEND_CSCOV, _RECV_
     rules[100] = .off(ENOPROTOOPT)  // UDP_ENCAP: IPsec
     for name: Int32 in [101, 102] { rules[name] = .off(ENOPROTOOPT) }  // UDP_NO_CHECK6_TX, _RX: checksums stay
-    rules[103] = .off(ENOPROTOOPT)  // UDP_SEGMENT
+    rules[103] = .range(0...65_535)  // UDP_SEGMENT
     rules[104] = .flag  // UDP_GRO: coalescing is the receiver's choice, never here
     return OptionLevel(short: .refused, checksLengthFirst: true, rules: rules)
   }()

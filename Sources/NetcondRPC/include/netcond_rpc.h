@@ -124,7 +124,8 @@ struct nc_datagram {
   uint8_t icmp_type;       /* NC_DATAGRAM_ERROR: of the message that told of it; 0 = none */
   uint8_t icmp_code;
   uint32_t info;           /* NC_DATAGRAM_ERROR: ee_info (the MTU of a datagram that was too big). NC_DATAGRAM_DATA to an
-                              IPv4 group or broadcast: ipi_spec_dst, in network byte order; else 0 */
+                              IPv4 group or broadcast: ipi_spec_dst, in network byte order; else 0. To the
+                              daemon: UDP_SEGMENT for this datagram; 0: the socket's own */
   uint32_t flags;          /* NC_DATAGRAM_HAS_… */
   struct nc_address peer;  /* to the app: the sender (of an ERROR: the destination it was for); to the daemon: the
                               destination, none = the peer that the socket is connected to */
@@ -141,7 +142,8 @@ enum nc_datagram_kind {
 enum {
   NC_DATAGRAM_HAS_HOP_LIMIT = 1,     /* to the daemon: hop_limit is for this datagram (IP_TTL, IPV6_HOPLIMIT) */
   NC_DATAGRAM_HAS_TRAFFIC_CLASS = 2, /* to the daemon: likewise (IP_TOS, IPV6_TCLASS) */
-  NC_DATAGRAM_CONFIRM = 4,           /* reserved for MSG_CONFIRM */
+  NC_DATAGRAM_MORE = 4,              /* to the daemon: more of this datagram comes (MSG_MORE, UDP_CORK) */
+  NC_DATAGRAM_FLUSH = 8,             /* to the daemon: a header alone that ends a datagram begun with MORE, if there is one */
 };
 
 #define NC_UDP_PAYLOAD_LIMIT 65507 /* 65,535 less the headers of IPv4 and UDP (udp(7)); IPv6 takes 20 more */
