@@ -4,7 +4,11 @@ import Testing
 extension SystemTests {
   /// Tests/differential: the same programs between two kernel namespaces and intercepted print the same.
   @Suite struct Differential {
-    @Test("every scenario prints intercepted what it prints natively", .needsTap, .needs("cc"))
+    @Test(
+      "every scenario prints intercepted what it prints natively", .needsTap, .needs("cc"),
+      .enabled(
+        if: Environment["NETCOND_LWIP"] != "system",
+        "README tells what the packaged lwIP lacks; the kernel has all of it"))
     func scenarios() throws {
       let binaries = try Binaries.located()
       let python = try #require(Requirements.python)
@@ -15,7 +19,7 @@ extension SystemTests {
       let unequal = lines.filter { !$0.hasPrefix("ok ") }
       #expect(status == .exited(0), "\(unequal.joined(separator: "\n"))\n\(process.standardError)")
       // Scenarios that vanished from the build would not be missed otherwise (issue 3: 60 scenarios, 200 assertions).
-      #expect(lines.count { $0.hasPrefix("ok ") || $0.hasPrefix("pending ") } >= 300)
+      #expect(lines.count { $0.hasPrefix("ok ") || $0.hasPrefix("pending ") } >= 400)
     }
   }
 }
