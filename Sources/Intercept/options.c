@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "intercept.h"
 
@@ -22,13 +23,34 @@ static bool is_timeout(int option) {
 }
 
 static bool is_native(int level, int option) {
-  return level == SOL_SOCKET && (is_timeout(option) || option == SO_RCVLOWAT);
+  return level == SOL_SOCKET && is_timeout(option);
 }
 
 // SO_REUSEADDR: bind() finds it at the app's end (the socket may be set up by one process, bound by another).
-// SO_OOBINLINE, SO_PEEK_OFF: unix streams have them as TCP does.
+// SO_OOBINLINE, SO_PEEK_OFF, SO_RCVLOWAT: unix streams have them as TCP does.
 static bool is_native_as_well(int level, int option) {
-  return level == SOL_SOCKET && (option == SO_REUSEADDR || option == SO_OOBINLINE || option == SO_PEEK_OFF);
+  if (level != SOL_SOCKET) return false;
+  return option == SO_REUSEADDR || option == SO_OOBINLINE || option == SO_PEEK_OFF || option == SO_RCVLOWAT;
+}
+
+// Copies between our memory and the app's by the kernel, which says EFAULT where a plain copy would crash. Where it may
+// not (a seccomp filter), the app's pointers are taken to be good.
+static int copy_in(void *to, const void *from, size_t bytes) {
+  struct iovec ours = {.iov_base = to, .iov_len = bytes}, its = {.iov_base = (void *)from, .iov_len = bytes};
+  long copied = bytes == 0 ? 0 : nc_raw(SYS_process_vm_readv, getpid(), (long)&ours, 1, (long)&its, 1, 0);
+  if (copied == (long)bytes) return 0;
+  if (copied >= 0 || copied == -EFAULT) return -EFAULT;
+  memcpy(to, from, bytes);
+  return 0;
+}
+
+static int copy_out(void *to, const void *from, size_t bytes) {
+  struct iovec ours = {.iov_base = (void *)from, .iov_len = bytes}, its = {.iov_base = to, .iov_len = bytes};
+  long copied = bytes == 0 ? 0 : nc_raw(SYS_process_vm_writev, getpid(), (long)&ours, 1, (long)&its, 1, 0);
+  if (copied == (long)bytes) return 0;
+  if (copied >= 0 || copied == -EFAULT) return -EFAULT;
+  memcpy(to, from, bytes);
+  return 0;
 }
 
 void nc_copy_timeouts(int from, int to) {
@@ -45,12 +67,10 @@ void nc_inherit_timeouts(int from, int to) {
   if (__atomic_load_n(&timeouts_used, __ATOMIC_RELAXED)) nc_copy_timeouts(from, to);
 }
 
-static int give(const void *data, size_t bytes, void *value, socklen_t *length) {
-  if (bytes > *length) bytes = *length;
-  if (bytes > 0 && value == NULL) return -EFAULT;
-  if (bytes > 0) memcpy(value, data, bytes);
-  *length = (socklen_t)bytes;
-  return 0;
+static int give(const void *data, size_t bytes, void *value, socklen_t room, socklen_t *length) {
+  socklen_t given = (socklen_t)(bytes < room ? bytes : room);
+  int error = copy_out(value, data, given);
+  return error != 0 ? error : copy_out(length, &given, sizeof given);
 }
 
 static int protocol_of(const struct nc_name *name) {
@@ -72,38 +92,38 @@ static bool is_known_here(int fd, const struct nc_name *name, int option, int *n
 }
 
 // SO_PEERNAME: as getpeername(), but there may not be more room than it takes.
-static int peer_name(int fd, const struct nc_name *name, void *value, socklen_t *length) {
+static int peer_name(int fd, const struct nc_name *name, void *value, socklen_t room, socklen_t *length) {
   char address[sizeof(struct sockaddr_in6)];
   socklen_t full = sizeof address;
   int error = nc_getpeername(fd, name, (struct sockaddr *)address, &full);
   if (error != 0) return error;
-  return full < *length ? -EINVAL : give(address, *length, value, length);
+  return full < room ? -EINVAL : give(address, full, value, room, length);
 }
 
 int nc_getsockopt(int fd, const struct nc_name *name, int level, int option, void *value, socklen_t *length) {
-  if (length == NULL) return -EFAULT;
-  if ((int)*length < 0) return -EINVAL;
   if (is_native(level, option) || (level == SOL_SOCKET && option == SO_COOKIE))
     return nc_raw_getsockopt(fd, level, option, value, length);
-  if (level == SOL_SOCKET && option == SO_PEERNAME) return peer_name(fd, name, value, length);
+  socklen_t room;
+  if (copy_in(&room, length, sizeof room) != 0) return -EFAULT;
+  if ((int)room < 0) return -EINVAL;
+  if (level == SOL_SOCKET && option == SO_PEERNAME) return peer_name(fd, name, value, room, length);
   int number;
   if (level == SOL_SOCKET && is_known_here(fd, name, option, &number))
-    return give(&number, sizeof number, value, length);
-  struct nc_request request = {.op = NC_OP_GETSOCKOPT, .argument = {level, option, (int)*length}};
+    return give(&number, sizeof number, value, room, length);
+  struct nc_request request = {.op = NC_OP_GETSOCKOPT, .argument = {level, option, (int)room}};
   struct nc_reply reply;
   int error = nc_rpc(&request, fd, &reply, NULL, false);
   if (error != 0) return error;
   int bytes = reply.argument[0];
   if (bytes < 0 || bytes > NC_REPLY_DATA_BYTES) bytes = NC_REPLY_DATA_BYTES;
-  return give(reply.data, (size_t)bytes, value, length);
+  return give(reply.data, (size_t)bytes, value, room, length);
 }
 
 // A program of the app's is named by an fd, which the daemon does not see.
 static bool names_bad_fd(int level, int option, const void *value, socklen_t length) {
   if (level != SOL_SOCKET || (option != ATTACH_BPF && option != ATTACH_REUSEPORT_EBPF)) return false;
   int program;
-  if (length != sizeof program || value == NULL) return false;
-  memcpy(&program, value, sizeof program);
+  if (length != sizeof program || copy_in(&program, value, sizeof program) != 0) return false;
   return nc_raw_fcntl(program, F_GETFD, 0) == -EBADF;
 }
 
@@ -119,8 +139,8 @@ int nc_setsockopt(int fd, int level, int option, const void *value, socklen_t le
   size_t bytes = length < NC_REQUEST_DATA_BYTES ? length : NC_REQUEST_DATA_BYTES;
   if (value == NULL && length > 0)
     request.argument[3] = NC_OPTION_NULL;
-  else if (length > 0)
-    memcpy(request.data, value, bytes);
+  else if (copy_in(request.data, value, bytes) != 0)
+    return -EFAULT;
   int error = nc_rpc(&request, fd, &reply, NULL, false);
   if (error == 0 && is_native_as_well(level, option)) (void)nc_raw_setsockopt(fd, level, option, value, length);
   return error;

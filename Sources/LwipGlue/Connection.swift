@@ -40,6 +40,8 @@ struct Connection: ~Copyable {
   var softError: Int32 = 0
   /// SO_RCVBUF: received bytes that are not taken and the window together; nil for the stack's own choice.
   var receiveLimitBytes: Int?
+  var settings = ConnectionSettings()
+  var roundTrip = RoundTrip()
   /// The app asked for TCP_NODELAY; lwIP's own flag is always set where super-segments are built.
   var noDelay = false
   var received: Deque<UnsafeMutablePointer<pbuf>> = []
@@ -70,8 +72,8 @@ struct Listener: ~Copyable {
   let interfaceIndex: UInt8
   var owner: UInt64
   var accepted: Deque<SlabKey> = []
-  /// `Connection.receiveLimitBytes` of those it accepts.
-  var receiveLimitBytes: Int?
+  /// Of those it accepts.
+  var settings = ConnectionSettings()
 }
 
 extension SlabKey {

@@ -184,7 +184,18 @@ extension NetworkInterface {
     let transportBytes = frame.bytes - 14 - ipHeaderBytes
     guard transport == protocolTCP, transportBytes >= 20, frame.head.count >= 14 + ipHeaderBytes + 20 else { return }
     let tcp = ip + ipHeaderBytes
-    if tcp.load(fromByteOffset: 13, as: UInt8.self) & 0x02 != 0 { clampMSS(tcp, isV6: isV6) }
+    let sender = nc_netif_sending_pcb(netif)
+    if tcp.load(fromByteOffset: 13, as: UInt8.self) & 0x02 != 0 {
+      let address = IPAddress(bytes: ip + (isV6 ? 24 : 16), isV6: isV6)
+      let remote = Endpoint(
+        address: address, port: UInt16(bigEndian: tcp.loadUnaligned(fromByteOffset: 2, as: UInt16.self)))
+      let localPort = UInt16(bigEndian: tcp.loadUnaligned(as: UInt16.self))
+      let pcb = sender ?? stack.handshake(interface: index, localPort: localPort, remote: remote)
+      let settings = pcb.flatMap { stack.settings(of: $0) }
+      let segment = min(isV6 ? ipv6MTU - 60 : mtu - 40, settings?.segmentLimit ?? .max)
+      let window = min(65_535, settings?.receiveLimit ?? .max)
+      _ = SynHeader.lower(tcp, segment: UInt16(segment), window: UInt16(window))  // the sum is not finished yet
+    }
     let sum = pseudoHeaderSum(ip, isV6: isV6, transport: transport, bytes: transportBytes)
     tcp.storeBytes(of: sum.bigEndian, toByteOffset: 16, as: UInt16.self)
     var offload = OffloadHeader()
@@ -193,7 +204,7 @@ extension NetworkInterface {
     offload.checksumOffset = 16
     let tcpHeaderBytes = Int(tcp.load(fromByteOffset: 12, as: UInt8.self) >> 4) * 4
     let linkMTU = isV6 ? ipv6MTU : mtu
-    let wireBytes = stack.wireSegmentBytes(of: nc_netif_sending_pcb(netif)) ?? linkMTU - ipHeaderBytes - 20
+    let wireBytes = stack.wireSegmentBytes(of: sender) ?? linkMTU - ipHeaderBytes - 20
     if transportBytes - tcpHeaderBytes > wireBytes {
       offload.segmentation = isV6 ? OffloadHeader.segmentationTCPv6 : OffloadHeader.segmentationTCPv4
       offload.segmentBytes = UInt16(wireBytes)
@@ -211,27 +222,5 @@ extension NetworkInterface {
     }
     while sum >> 16 != 0 { sum = sum & 0xffff + sum >> 16 }
     return UInt16(sum)
-  }
-
-  /// Lowers the MSS that a SYN announces (RFC 9293 section 3.7.1) from lwIP's 64 KiB to what the link's MTU allows. The
-  /// checksum is not finished yet.
-  private func clampMSS(_ tcp: UnsafeMutableRawPointer, isV6: Bool) {
-    let limit = UInt16(isV6 ? ipv6MTU - 60 : mtu - 40)
-    let end = Int(tcp.load(fromByteOffset: 12, as: UInt8.self) >> 4) * 4
-    var offset = 20
-    while offset + 4 <= end {
-      let kind = tcp.load(fromByteOffset: offset, as: UInt8.self)
-      if kind == 0 { return }
-      if kind == 1 {
-        offset += 1
-        continue
-      }
-      if kind == 2 {
-        let announced = UInt16(bigEndian: tcp.loadUnaligned(fromByteOffset: offset + 2, as: UInt16.self))
-        tcp.storeBytes(of: min(announced, limit).bigEndian, toByteOffset: offset + 2, as: UInt16.self)
-        return
-      }
-      offset += max(2, Int(tcp.load(fromByteOffset: offset + 1, as: UInt8.self)))
-    }
   }
 }

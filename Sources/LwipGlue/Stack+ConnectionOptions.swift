@@ -44,11 +44,6 @@ extension Stack {
     nc_tcp_credit(pcb, UInt32(creditAfterConsuming(connection, pcb, 0)))
   }
 
-  /// The same for all that a listener accepts from here on.
-  public func setReceiveLimit(listener key: SlabKey, bytes: Int) {
-    listeners.pointer(key)?.pointee.receiveLimitBytes = max(1, bytes)
-  }
-
   /// By how much the window opens now that the owner has consumed `bytes` more.
   func creditAfterConsuming(
     _ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>, _ bytes: Int

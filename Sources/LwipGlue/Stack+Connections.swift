@@ -73,6 +73,7 @@ extension Stack {
       abort(key)
       throw StackError(status == ERR_RTE.rawValue ? ENETUNREACH : ENOBUFS)
     }
+    connections.pointer(key)?.pointee.roundTrip.sent(before: pcb.pointee.snd_nxt)
     watchNeighbour(of: key, interface, remote.address)
     return key
   }
@@ -83,7 +84,8 @@ extension Stack {
   ///   - backlog: half-open connections are bounded at 255 or this, whichever is less.
   /// - Throws: ENOBUFS without memory.
   public func listen(
-    _ interface: NetworkInterface, on local: Endpoint, v6Only: Bool, owner: UInt64
+    _ interface: NetworkInterface, on local: Endpoint, v6Only: Bool, owner: UInt64,
+    settings: ConnectionSettings = ConnectionSettings()
   ) throws(StackError) -> SlabKey {
     guard let pcb = tcp_new_ip_type(UInt8(IPADDR_TYPE_ANY.rawValue)) else { throw StackError(ENOBUFS) }
     pcb.pointee.netif_idx = interface.index
@@ -101,6 +103,7 @@ extension Stack {
       tcp_close(listening)
       throw StackError(ENOBUFS)
     }
+    apply(settings, toListener: key)
     tcp_arg(listening, key.argument)
     tcp_accept(listening) { argument, pcb, error in
       Stack.current?.onAccept(SlabKey(argument: argument), pcb, error) ?? err_t(ERR_ABRT.rawValue)
@@ -274,10 +277,11 @@ extension Stack {
 
   /// How many bytes `write` takes now.
   public func sendSpace(_ key: SlabKey) -> Int {
-    guard let pcb = connections.pointer(key)?.pointee.pcb else { return 0 }
+    guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return 0 }
     guard Int(pcb.pointee.snd_queuelen) < min(Self.queueLimit, Int(nc_tcp_queue_limit()) / 2) else { return 0 }
     let outstanding = Int(pcb.pointee.snd_lbb &- nc_tcp_oldest_referenced(pcb))
-    return max(0, min(Self.sendBudgetBytes - outstanding, Int(nc_tcp_send_space(pcb))))
+    let space = min(Self.sendBudgetBytes - outstanding, Int(nc_tcp_send_space(pcb)))
+    return max(0, limitedSpace(space, connection, pcb))
   }
 
   /// Queues bytes to send, and sends what may be sent. Up to `sendCopybreakBytes` are copied; beyond, where `mayHold`,
@@ -312,7 +316,9 @@ extension Stack {
     let wire = UInt32(connection.pointee.wireSegmentBytes)
     let mayWait = connection.pointee.superSegments && !connection.pointee.noDelay && pcb.pointee.unacked != nil
     if mayWait, nc_tcp_unsent_bytes(pcb, wire) < wire { return }
+    if holdsBack(connection, pcb) { return }
     tcp_output(pcb)
+    connection.pointee.roundTrip.sent(before: pcb.pointee.snd_nxt)
   }
 
   /// Sends again where the link had refused frames.
@@ -414,6 +420,7 @@ extension Stack {
 
   private func onEstablished(_ key: SlabKey) {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
+    connection.pointee.roundTrip.acknowledged(before: pcb.pointee.snd_nxt, isRetransmitting: pcb.pointee.nrtx > 0)
     begin(connection, pcb)
     post(.established, to: key)
   }
@@ -426,11 +433,16 @@ extension Stack {
       pcb: pcb, interfaceIndex: pcb.pointee.netif_idx, owner: 0,
       local: Endpoint(address: IPAddress(&pcb.pointee.local_ip), port: pcb.pointee.local_port),
       remote: Endpoint(address: IPAddress(&pcb.pointee.remote_ip), port: pcb.pointee.remote_port))
-    connection.receiveLimitBytes = listener.pointee.receiveLimitBytes
+    connection.settings = listener.pointee.settings
+    connection.receiveLimitBytes = connection.settings.receiveLimit
     guard let key = connections.insert(connection), let inserted = connections.pointer(key) else {
       return err_t(ERR_MEM.rawValue)  // lwIP then aborts the connection
     }
     attach(pcb, key)
+    adopt(inserted.pointee.settings, pcb)
+    if inserted.pointee.settings.userTimeoutMilliseconds > 0 {
+      setUserTimeout(key, milliseconds: inserted.pointee.settings.userTimeoutMilliseconds)
+    }
     begin(inserted, pcb)
     listener.pointee.accepted.append(key)
     if listener.pointee.accepted.count == 1 { post(listener: listenerKey) }
@@ -467,6 +479,7 @@ extension Stack {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
     connection.pointee.lastProgressMilliseconds = nowMilliseconds
     connection.pointee.softError = 0
+    connection.pointee.roundTrip.acknowledged(before: pcb.pointee.lastack, isRetransmitting: pcb.pointee.nrtx > 0)
     releaseHeld(connection, before: nc_tcp_oldest_referenced(pcb))
     if let end = connection.pointee.sentUrgentEnd, Int32(bitPattern: pcb.pointee.lastack &- end) >= 0 {
       connection.pointee.sentUrgentEnd = nil

@@ -9,9 +9,10 @@ public struct ConnectionFacts: Sendable {
   public var retransmits: UInt8 = 0
   public var probes: UInt8 = 0
   public var retransmissionTimeoutMicroseconds: UInt32 = 0
-  /// Smoothed, and its mean deviation; 0 until measured. The resolution is that of lwIP's timer.
+  /// Smoothed, its mean deviation and the least; 0 until measured.
   public var roundTripMicroseconds: UInt32 = 0
   public var roundTripDeviationMicroseconds: UInt32 = 0
+  public var leastRoundTripMicroseconds: UInt32 = 0
   /// Payload bytes of a wire segment, of what the peer sends and of what was announced to it.
   public var segmentBytes: UInt32 = 0
   public var announcedSegmentBytes: UInt32 = 0
@@ -45,9 +46,11 @@ extension Stack {
     facts.state = linux[Int(pcb.pointee.state.rawValue)]
     facts.retransmits = pcb.pointee.nrtx
     facts.probes = max(pcb.pointee.persist_probe, pcb.pointee.keep_cnt_sent)
-    facts.retransmissionTimeoutMicroseconds = UInt32(max(0, pcb.pointee.rto)) * tick
-    facts.roundTripMicroseconds = UInt32(max(0, pcb.pointee.sa) >> 3) * tick
-    facts.roundTripDeviationMicroseconds = UInt32(max(0, pcb.pointee.sv) >> 2) * tick
+    let timeout = UInt32(max(0, pcb.pointee.rto)) * tick
+    facts.retransmissionTimeoutMicroseconds = max(timeout, Self.minimumTimeoutMilliseconds * 1000)
+    facts.roundTripMicroseconds = connection.pointee.roundTrip.smoothed
+    facts.roundTripDeviationMicroseconds = connection.pointee.roundTrip.deviation
+    facts.leastRoundTripMicroseconds = connection.pointee.roundTrip.least
     facts.segmentBytes = wire
     if let interface = interfaces.first(where: { $0.index == connection.pointee.interfaceIndex }) {
       facts.pathMTU = UInt32(interface.mtu)

@@ -10,7 +10,7 @@ extension Stack {
   private static let initialWindowSegments: UInt32 = 10
   /// The least retransmission time-out, as Linux's TCP_RTO_MIN; below, a peer's delayed acknowledgement (up to 40 ms on
   /// Linux) would look like a loss.
-  private static let minimumTimeoutMilliseconds: UInt32 = 200
+  static let minimumTimeoutMilliseconds: UInt32 = 200
   private static let initialTimeoutMilliseconds: UInt32 = 1000
   private static let maximumTimeoutMilliseconds: UInt32 = 120_000
 
@@ -33,8 +33,13 @@ extension Stack {
     nc_tcp_set_nodelay(pcb, interface.offloads || connection.pointee.noDelay)
     let initial = Self.initialWindowSegments * UInt32(connection.pointee.wireSegmentBytes)
     pcb.pointee.cwnd = max(pcb.pointee.cwnd, initial)
-    // The SYN has announced 64 KiB: less would take back what the peer may use.
-    let wanted = max(65_535, UInt32(connection.pointee.receiveLimitBytes ?? Int(Self.receiveWindowBytes)))
+    if let limit = connection.pointee.settings.segmentLimit {
+      connection.pointee.wireSegmentBytes = min(connection.pointee.wireSegmentBytes, limit)
+      pcb.pointee.mss = UInt16(connection.pointee.wireSegmentBytes)
+    }
+    // The SYN has announced 64 KiB, or the limit that was set then: less would take back what the peer may use.
+    let announced = interface.offloads ? min(65_535, connection.pointee.settings.receiveLimit ?? .max) : 65_535
+    let wanted = UInt32(max(announced, connection.pointee.receiveLimitBytes ?? Int(Self.receiveWindowBytes)))
     nc_tcp_set_receive_window(pcb, min(wanted, nc_tcp_window_limit(pcb)))
   }
 
@@ -113,6 +118,7 @@ extension Stack {
       budgetDrops += 1
       return false
     }
+    if comesFromTooFar(pcb) { return false }
     let flags = nc_tcp_header_flags(header)
     if flags & 0x20 != 0, pcb.pointee.state.rawValue >= ESTABLISHED.rawValue { noteUrgent(pcb, header) }
     if payloadBytes == 0, flags & 0x07 == 0, pcb.pointee.state.rawValue >= ESTABLISHED.rawValue {

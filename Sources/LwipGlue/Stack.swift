@@ -62,6 +62,8 @@ public final class Stack {
   /// Who takes datagrams and the errors about them; without, each is answered with port unreachable.
   public weak var datagramReceiver: (any DatagramReceiver)?
   public internal(set) var datagramCounters = DatagramCounters()
+  /// Connections with bytes that TCP_CORK holds back, and until when.
+  var corkedConnections: [SlabKey: UInt64] = [:]
   /// Connections with a TCP_USER_TIMEOUT.
   var timedConnections: Set<SlabKey> = []
   /// Received bytes, of all connections, that wait for their owners.
@@ -166,6 +168,7 @@ public final class Stack {
     for interface in interfaces { interface.expireDynamic() }
     guard sys_timeouts_sleeptime() == 0 else { return }
     boundRetransmissionTimers()
+    runOptionTimers()
     sys_check_timeouts()
     sweepTimeWait()
     resumeStalledSenders()

@@ -48,7 +48,8 @@ extension Daemon {
     }
     do {
       let connection = try stack.connect(
-        network.interface, from: local, to: target, owner: key.bits, noDelay: socket.pointee.options.noDelay)
+        network.interface, from: local, to: target, owner: key.bits, noDelay: socket.pointee.options.noDelay,
+        settings: socket.pointee.options.settings(towardsV6: target.address.isV6))
       socket.pointee.connection = connection
     } catch {
       close(appEnd)
@@ -110,7 +111,7 @@ extension Daemon {
     }
     // In this order: each of the two is an edge to epoll, and they are one as long as the app does not look in between.
     Pair.drain(daemon: socket.pointee.fd, bytes: socket.pointee.fillerBytes)
-    Pair.setSendBuffer(socket.pointee.borrowedEnd, Pair.connectedSendBufferBytes)
+    Pair.setSendBuffer(socket.pointee.borrowedEnd, socket.pointee.options.pairSendBufferBytes)
     if socket.pointee.borrowedEnd >= 0 { close(socket.pointee.borrowedEnd) }
     socket.pointee.borrowedEnd = -1
   }
@@ -129,15 +130,6 @@ extension Daemon {
   private func cancelHangUp(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     guard socket.pointee.operations.contains(.hangUp) else { return }
     ring.prepareCancel(socketToken(key, Operation.hangUp), token: cancelToken)
-  }
-
-  func applyOptions(_ socket: UnsafeMutablePointer<Socket>) {
-    guard let connection = socket.pointee.connection else { return }
-    let options = socket.pointee.options
-    stack.setNoDelay(connection, options.noDelay)
-    let times = options.keepaliveTimes
-    stack.setKeepalive(
-      connection, on: options.keepalive, idle: times.idle * 1000, interval: times.interval * 1000, count: times.count)
   }
 
   func name(of socket: UnsafeMutablePointer<Socket>, _ state: nc_state) -> nc_name {
@@ -178,7 +170,8 @@ extension Daemon {
     if !shareListener(key, port: port, network) {
       do {
         socket.pointee.listener = try stack.listen(
-          network.interface, on: local, v6Only: socket.pointee.options.isV6Only, owner: key.bits)
+          network.interface, on: local, v6Only: socket.pointee.options.isV6Only, owner: key.bits,
+          settings: socket.pointee.options.settings(towardsV6: local.address.isV6))
       } catch {
         return error.code
       }
@@ -202,7 +195,9 @@ extension Daemon {
     if network.hostPolicy.bindsOutside(local.address, of: network.interface) {
       return bindOutside(socket, to: local, reuseAddress: reuseAddress, user: user)
     }
-    guard isBindable(local.address, network.interface) else { return EADDRNOTAVAIL }
+    guard socket.pointee.options.mayBindAnywhere || isBindable(local.address, network.interface) else {
+      return EADDRNOTAVAIL
+    }
     let isDual = local.address == .anyV6 && !socket.pointee.options.isV6Only
     let binding = PortTable.Binding(
       socket: key, address: local.address, isDual: isDual,
@@ -297,7 +292,7 @@ extension Daemon {
       count(\.refusals)
       return nil
     }
-    Pair.setSendBuffer(pair.app, Pair.connectedSendBufferBytes)
+    Pair.setSendBuffer(pair.app, listener.pointee.options.pairSendBufferBytes)
     var socket = Socket(
       id: makeSocketID(), network: listener.pointee.network, family: listener.pointee.family, fd: pair.daemon,
       cookie: Pair.cookie(pair.app) ?? 0)

@@ -6,7 +6,7 @@ internal import Slab
 /// Socket options by RPC: what the app sets is kept (`SocketOptions`), and applied where it has an effect.
 extension Daemon {
   /// Sets an option. Returns 0 or an errno.
-  func setOption(_ request: nc_request, _ socket: UnsafeMutablePointer<Socket>) -> Int32 {
+  func setOption(_ request: nc_request, _ socket: UnsafeMutablePointer<Socket>, appEnd: Int32) -> Int32 {
     let status = setOption(request, in: &socket.pointee.options, optionContext(socket))
     guard status == 0 else { return status }
     let (level, name, length, _) = request.argument
@@ -14,8 +14,36 @@ extension Daemon {
       let value = UnsafeRawBufferPointer(rebasing: data.prefix(Int(length)))
       return passOption(level: level, name: name, value: value, of: socket)
     }
-    if passed == 0 { applyOptions(socket) }
-    return passed
+    guard passed == 0 else { return passed }
+    applyOptions(socket)
+    switch SocketOptions.Key(level: level, name: name) {
+    case .socket(SO_SNDBUF), .tcp(25):  // TCP_NOTSENT_LOWAT
+      // Before, the app's end must stay full.
+      if socket.pointee.state == .connected {
+        Pair.setSendBuffer(appEnd, socket.pointee.options.pairSendBufferBytes)
+      }
+    case .tcp(12):  // TCP_QUICKACK
+      if socket.pointee.options.value(.tcp(12)) != 0, let connection = socket.pointee.connection {
+        stack.acknowledgeNow(connection)
+      }
+    default: break
+    }
+    return 0
+  }
+
+  /// Gives the stack what the options of a connection, or of a listener, say.
+  func applyOptions(_ socket: UnsafeMutablePointer<Socket>) {
+    let options = socket.pointee.options
+    if let listener = socket.pointee.listener {
+      stack.apply(options.settings(towardsV6: socket.pointee.local?.address.isV6 == true), toListener: listener)
+    }
+    guard let connection = socket.pointee.connection else { return }
+    stack.apply(options.settings(towardsV6: socket.pointee.remote?.address.isV6 == true), to: connection)
+    stack.setNoDelay(connection, options.noDelay)
+    let times = options.keepaliveTimes
+    stack.setKeepalive(
+      connection, on: options.keepalive, idle: times.idle * 1000, interval: times.interval * 1000, count: times.count)
+    if let bytes = options.receiveBufferBytes { Pair.setSendBuffer(socket.pointee.fd, bytes / 2) }
   }
 
   func setOption(_ request: nc_request, in options: inout SocketOptions, _ context: OptionContext) -> Int32 {

@@ -137,7 +137,7 @@ extension Daemon {
     case NC_OP_NAMES.rawValue:
       fillNames(socket, &reply)
       return 0
-    case NC_OP_SETSOCKOPT.rawValue: return setOption(request, socket)
+    case NC_OP_SETSOCKOPT.rawValue: return setOption(request, socket, appEnd: descriptors[0])
     case NC_OP_URGENT.rawValue: return expectUrgent(key, socket)
     case NC_OP_QUEUED.rawValue:
       fillQueued(socket, &reply)

@@ -64,6 +64,7 @@ private struct TCPInfo {
     put(facts.windowBytes, at: 96)  // tcpi_rcv_space
     put(UInt64.max, at: 112)  // tcpi_max_pacing_rate: none
     put(facts.unsentBytes, at: 144)
+    put(facts.leastRoundTripMicroseconds, at: 148)
     put(facts.peerWindowBytes, at: 228)
     put(facts.windowBytes, at: 232)
   }

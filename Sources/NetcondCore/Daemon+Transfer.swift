@@ -54,7 +54,8 @@ extension Daemon {
       socket.pointee.pending == nil,
       !socket.pointee.operations.contains(.receive), let connection = socket.pointee.connection
     else { return }
-    guard stack.sendSpace(connection) >= Stack.receiveSpaceBytes else { return }  // a `sent` event comes here again
+    let space = stack.sendSpace(connection)
+    guard space >= stack.sendThreshold(connection) else { return }  // a `sent` event comes here again
     if socket.pointee.drains, !hasUnread(socket) {
       socket.pointee.appEnded = true
       // Bytes that the app will never get: it must not take the end for the whole.

@@ -13,6 +13,8 @@ extension SocketOptions {
     /// The middle of net.ipv4.tcp_wmem, tcp_rmem.
     var sendStream: Int32 = 16_384
     var receiveStream: Int32 = 131_072
+    /// The last of net.ipv4.tcp_rmem.
+    var receiveStreamMost: Int32 = 6_291_456
 
     /// This machine's; Linux's defaults where /proc does not tell.
     static let machine: BufferLimits = {
@@ -32,6 +34,7 @@ extension SocketOptions {
       limits.receiveDatagrams = read("core/rmem_default") ?? limits.receiveDatagrams
       limits.sendStream = read("ipv4/tcp_wmem", field: 1) ?? limits.sendStream
       limits.receiveStream = read("ipv4/tcp_rmem", field: 1) ?? limits.receiveStream
+      limits.receiveStreamMost = read("ipv4/tcp_rmem", field: 2) ?? limits.receiveStreamMost
       return limits
     }()
   }
@@ -66,6 +69,10 @@ extension SocketOptions {
     rules[SO_PRIORITY] = OptionRule { value, _ in (0...6).contains(value) ? .keep(value) : .refuse(EPERM) }
     rules[SO_BSDCOMPAT] = OptionRule { _, _ in .ignore }
     rules[SO_SNDLOWAT] = .constant(1)
+    rules[SO_RCVLOWAT] = OptionRule(initial: 1) { value, context in
+      let asked = value < 0 ? .max : max(value, 1)
+      return .keep(context.isStream ? min(asked, limits.receiveStreamMost / 2) : asked)
+    }
     rules[SO_MARK] = .refused(EPERM)
     for name: Int32 in [SO_SNDBUFFORCE, SO_RCVBUFFORCE] { rules[name] = .refused(EPERM).unreadable }
     // SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD, SO_PASSRIGHTS: of unix sockets.

@@ -27,7 +27,12 @@ extension SocketOptions {
     switch name {
     case SO_LINGER:
       guard data.count >= 8 else { return EINVAL }
-      lingerSeconds = first != 0 ? data.loadUnaligned(fromByteOffset: 4, as: Int32.self) : nil
+      lingers = first != 0
+      if lingers {
+        let seconds = data.loadUnaligned(fromByteOffset: 4, as: Int32.self)
+        // A negative time is the longest: LONG_MAX ticks, of which Linux at 250 Hz shows the lower 32 bits in seconds.
+        lingerSeconds = seconds < 0 ? Int32(truncatingIfNeeded: Int.max / 250) : seconds
+      }
     case 61:  // SO_TXTIME
       guard data.count == 8 else { return EINVAL }
       let flags = data.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
@@ -97,7 +102,7 @@ extension SocketOptions {
     level: Int32, name: Int32, into out: UnsafeMutableRawBufferPointer, capacity: Int, context: OptionContext
   ) -> Int? {
     switch Key(level: level, name: name) {
-    case .socket(SO_LINGER): return give([lingerSeconds == nil ? 0 : 1, lingerSeconds ?? 0] as [Int32], out)
+    case .socket(SO_LINGER): return give([lingers ? 1 : 0, lingerSeconds] as [Int32], out)
     case .socket(17): return give([0, -1, -1] as [Int32], out)  // SO_PEERCRED: nobody
     case .socket(61): return give([transmitTime.clock, Int32(bitPattern: transmitTime.flags)], out)
     case .socket(37), .socket(65): return give([0, 0] as [Int32], out)

@@ -52,7 +52,8 @@ extension SocketOptions {
     // TCP_FASTOPEN_CONNECT: as where net.ipv4.tcp_fastopen has no client bit.
     rules[30] = OptionRule { value, context in
       let isClosed = context.phase == .idle || context.phase == .bound
-      return .refuse((0...1).contains(value) && isClosed ? EOPNOTSUPP : EINVAL)
+      guard (0...1).contains(value), isClosed else { return .refuse(EINVAL) }
+      return value == 0 ? .keep(0) : .refuse(EOPNOTSUPP)
     }
     rules[32] = .refused(EINVAL).unreadable  // TCP_MD5SIG_EXT
     rules[33] = .refused(EINVAL).reading(.nothing)  // TCP_FASTOPEN_KEY

@@ -18,8 +18,9 @@ struct SocketOptions {
 
   let kind: SocketKind
   var values: [Key: Int32] = [:]
-  /// SO_LINGER: nil is off, else seconds.
-  var lingerSeconds: Int32?
+  /// SO_LINGER: whether it is on, and the seconds; these stay when it is turned off.
+  var lingers = false
+  var lingerSeconds: Int32 = 0
   /// SO_TIMESTAMP, SO_TIMESTAMPNS or one of their twins of 64 bits: at most one is on. 0: none.
   var timestampOption: Int32 = 0
   /// SO_BINDTODEVICE and SO_BINDTOIFINDEX; 0: none.
@@ -36,7 +37,7 @@ struct SocketOptions {
   ]
 
   /// The options of `level` that a socket of this kind has. (136 is IPPROTO_UDPLITE: the kernel looks at neither's name.)
-  private static func level(_ level: Int32, of kind: SocketKind) -> OptionLevel? {
+  static func level(_ level: Int32, of kind: SocketKind) -> OptionLevel? {
     switch level {
     case Int32(IPPROTO_TCP): kind.transport == .stream ? tcpLevel : nil
     case Int32(IPPROTO_UDP), 136: kind.transport == .datagram ? udpLevel : nil
@@ -177,27 +178,4 @@ struct SocketOptions {
     default: nil
     }
   }
-
-  // MARK: What the daemon asks
-
-  func value(_ key: Key) -> Int32 {
-    values[key] ?? Self.level(key.level, of: kind)?.rules[key.name]?.initial(kind) ?? 0
-  }
-  /// The value that the app has set; nil where it has not.
-  func explicit(_ key: Key) -> Int32? { values[key] }
-
-  var reuseAddress: Bool { value(.socket(SO_REUSEADDR)) != 0 }
-  var reusePort: Bool { value(.socket(SO_REUSEPORT)) != 0 }
-  var isV6Only: Bool { values[.ipv6(26)] ?? 0 != 0 }
-  var noDelay: Bool { value(.tcp(1)) != 0 && !isCorked }
-  var isCorked: Bool { value(.tcp(3)) != 0 }
-  /// TCP_DEFER_ACCEPT; 0: off.
-  var deferAcceptSeconds: Int32 { value(.tcp(9)) }
-  var keepalive: Bool { value(.socket(SO_KEEPALIVE)) != 0 }
-  /// Seconds, seconds, probes.
-  var keepaliveTimes: (idle: UInt32, interval: UInt32, count: UInt32) {
-    (UInt32(value(.tcp(4))), UInt32(value(.tcp(5))), UInt32(value(.tcp(6))))
-  }
-  /// Close is to reset the connection (SO_LINGER with 0 seconds).
-  var resetsOnClose: Bool { lingerSeconds == 0 }
 }

@@ -85,7 +85,7 @@
 #define SO_REUSE 1
 #define TCP_TMR_INTERVAL 25       /* ms; the RTO's granularity is twice that. LwipGlue keeps Linux's 200 ms floor */
 #define TCP_MSL 15000UL           /* 2 MSL = 30 s; Linux keeps TIME_WAIT for 60 s, RFC 9293 allows less */
-#define TCP_SYNMAXRTX 6
+#define TCP_SYNMAXRTX 12 /* the most that lwIP takes; LwipGlue ends attempts by TCP_SYNCNT, after 6 if not told */
 #define TCP_MAXRTX 12
 #define CHECKSUM_CHECK_TCP 1
 #define CHECKSUM_GEN_TCP 1

@@ -40,6 +40,11 @@ static inline bool nc_tcp_selects(const struct tcp_pcb *pcb) {
 #endif
 }
 
+/// The TTL or hop limit of the packet that lwIP is processing.
+static inline u8_t nc_current_hop_limit(void) {
+  return ip_current_is_v6() ? IP6H_HOPLIM(ip6_current_header()) : IPH_TTL(ip4_current_header());
+}
+
 /// Sends the acknowledgement that waits for company, if one does.
 static inline void nc_tcp_flush_acknowledgement(struct tcp_pcb *pcb) {
   if ((pcb->flags & TF_ACK_DELAY) == 0) return;

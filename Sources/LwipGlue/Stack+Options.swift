@@ -1,0 +1,159 @@
+internal import CLwip
+internal import Glibc
+public import Slab
+
+/// What an app asks of a connection by its socket's options: from the SYN on, and of all that a listener accepts.
+public struct ConnectionSettings: Sendable, Equatable {
+  /// IP_TTL, IPV6_UNICAST_HOPS.
+  public var hopLimit: UInt8 = 64
+  /// IP_TOS, IPV6_TCLASS.
+  public var trafficClass: UInt8 = 0
+  /// IP_MINTTL, IPV6_MINHOPCOUNT: what comes with less is dropped; 0 for any.
+  public var leastHopLimit: UInt8 = 0
+  /// TCP_MAXSEG: payload bytes of a segment, announced to the peer and not exceeded; nil: what the MTU allows.
+  public var segmentLimit: Int?
+  /// SO_RCVBUF, TCP_WINDOW_CLAMP: the most that is announced, in bytes; nil: the stack's choice.
+  public var receiveLimit: Int?
+  /// SO_SNDBUF: the most that waits for acknowledgement, in bytes; nil: the stack's choice.
+  public var sendLimit: Int?
+  /// TCP_NOTSENT_LOWAT: the most that is taken without having been sent, in bytes; nil: as much as fits.
+  public var unsentLimit: Int?
+  /// TCP_USER_TIMEOUT; 0 for none.
+  public var userTimeoutMilliseconds: UInt32 = 0
+  /// TCP_SYNCNT: how often a SYN is sent again before the attempt fails.
+  public var synRetries: UInt8 = 6
+  /// TCP_CORK: what fills no segment waits, for 200 ms at most.
+  public var isCorked = false
+  public init() {}
+}
+
+extension Stack {
+  /// How long TCP_CORK holds back what fills no segment (tcp(7)).
+  private static let corkMilliseconds: UInt64 = 200
+
+  /// Gives a connection its settings; those of the SYN have an effect only if given with `connect` or `listen`.
+  public func apply(_ settings: ConnectionSettings, to key: SlabKey) {
+    guard let connection = connections.pointer(key) else { return }
+    let before = connection.pointee.settings
+    connection.pointee.settings = settings
+    if let pcb = connection.pointee.pcb { adopt(settings, pcb) }
+    if settings.receiveLimit != before.receiveLimit, let bytes = settings.receiveLimit {
+      setReceiveLimit(key, bytes: bytes)
+    }
+    if settings.userTimeoutMilliseconds != before.userTimeoutMilliseconds {
+      setUserTimeout(key, milliseconds: settings.userTimeoutMilliseconds)
+    }
+    if before.isCorked, !settings.isCorked { uncork(key) }
+    if settings.unsentLimit != before.unsentLimit || settings.sendLimit != before.sendLimit { post(.sent, to: key) }
+  }
+
+  /// The same for what a listener accepts from here on.
+  public func apply(_ settings: ConnectionSettings, toListener key: SlabKey) {
+    listeners.pointer(key)?.pointee.settings = settings
+  }
+
+  func adopt(_ settings: ConnectionSettings, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
+    pcb.pointee.ttl = settings.hopLimit
+    pcb.pointee.tos = settings.trafficClass
+  }
+
+  /// TCP_QUICKACK: sends the acknowledgement that waits, if one does.
+  public func acknowledgeNow(_ key: SlabKey) {
+    if let pcb = connections.pointer(key)?.pointee.pcb { nc_tcp_flush_acknowledgement(pcb) }
+  }
+
+  // MARK: Sending
+
+  /// The least room at which reading from the app is worth a system call.
+  public func sendThreshold(_ key: SlabKey) -> Int {
+    guard let settings = connections.pointer(key)?.pointee.settings else { return Self.receiveSpaceBytes }
+    let limit = min(settings.sendLimit ?? .max, settings.unsentLimit ?? .max)
+    return max(1, min(Self.receiveSpaceBytes, limit / 2))
+  }
+
+  /// What the settings leave of `space`.
+  func limitedSpace(
+    _ space: Int, _ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>
+  ) -> Int {
+    var space = space
+    if let limit = connection.pointee.settings.sendLimit {
+      space = min(space, limit - Int(pcb.pointee.snd_lbb &- pcb.pointee.lastack))
+    }
+    if let limit = connection.pointee.settings.unsentLimit {
+      space = min(space, limit - Int(pcb.pointee.snd_lbb &- pcb.pointee.snd_nxt))
+    }
+    return space
+  }
+
+  /// Whether TCP_CORK holds back what is unsent; if so, not for long.
+  func holdsBack(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) -> Bool {
+    let wire = UInt32(connection.pointee.wireSegmentBytes)
+    guard connection.pointee.settings.isCorked, nc_tcp_unsent_bytes(pcb, wire) < wire else { return false }
+    let key = SlabKey(argument: pcb.pointee.callback_arg)
+    if corkedConnections[key] == nil { corkedConnections[key] = nowMilliseconds + Self.corkMilliseconds }
+    return true
+  }
+
+  private func uncork(_ key: SlabKey) {
+    corkedConnections[key] = nil
+    if let pcb = connections.pointer(key)?.pointee.pcb { tcp_output(pcb) }
+  }
+
+  /// Sends what TCP_CORK has held back for too long, and ends attempts that have sent their SYNs. While there are
+  /// connections, lwIP's timers run, so this is looked at often enough.
+  func runOptionTimers() {
+    for (key, deadline) in corkedConnections where deadline <= nowMilliseconds { uncork(key) }
+    var pcb = nc_tcp_active_pcbs()
+    while let current = pcb {
+      pcb = current.pointee.next
+      guard current.pointee.state == SYN_SENT, current.pointee.rtime + 1 >= current.pointee.rto,
+        let connection = connection(of: current), current.pointee.nrtx >= connection.pointee.settings.synRetries
+      else { continue }
+      fail(
+        SlabKey(argument: current.pointee.callback_arg),
+        connection.pointee.softError != 0 ? connection.pointee.softError : ETIMEDOUT)
+    }
+  }
+
+  private func connection(of pcb: UnsafeMutablePointer<tcp_pcb>) -> UnsafeMutablePointer<Connection>? {
+    guard let connection = connections.pointer(SlabKey(argument: pcb.pointee.callback_arg)),
+      connection.pointee.pcb == pcb
+    else { return nil }
+    return connection
+  }
+
+  /// The PCB whose SYN, or answer to one, goes from and to these ports: one that had to wait for its neighbour's address
+  /// leaves without lwIP saying whose it is.
+  func handshake(
+    interface: UInt8, localPort: UInt16, remote: Endpoint
+  ) -> UnsafeMutablePointer<tcp_pcb>? {
+    var pcb = nc_tcp_active_pcbs()
+    while let current = pcb {
+      let isHandshake = current.pointee.state == SYN_SENT || current.pointee.state == SYN_RCVD
+      if isHandshake, current.pointee.local_port == localPort, current.pointee.remote_port == remote.port,
+        current.pointee.netif_idx == interface, IPAddress(&current.pointee.remote_ip) == remote.address
+      {
+        return current
+      }
+      pcb = current.pointee.next
+    }
+    return nil
+  }
+
+  /// The settings of a PCB that sends its SYN, or answers one for a listener.
+  func settings(of pcb: UnsafeMutablePointer<tcp_pcb>) -> ConnectionSettings? {
+    if let connection = connection(of: pcb) { return connection.pointee.settings }
+    guard pcb.pointee.state == SYN_RCVD else { return nil }
+    return listeners.pointer(SlabKey(argument: pcb.pointee.callback_arg))?.pointee.settings
+  }
+
+  /// IP_MINTTL: whether the packet that is processed comes from too far.
+  func comesFromTooFar(_ pcb: UnsafeMutablePointer<tcp_pcb>) -> Bool {
+    let least =
+      pcb.pointee.state == LISTEN
+      ? listeners.pointer(SlabKey(argument: pcb.pointee.callback_arg))?.pointee.settings.leastHopLimit
+      : connection(of: pcb)?.pointee.settings.leastHopLimit
+    guard let least, least > 0 else { return false }
+    return nc_current_hop_limit() < least
+  }
+}
