@@ -40,7 +40,7 @@ struct Connection: ~Copyable {
   var softError: Int32 = 0
   /// SO_RCVBUF: received bytes that are not taken and the window together; nil for the stack's own choice.
   var receiveLimitBytes: Int?
-  var settings = ConnectionSettings()
+  var settings = ConnectionOptions()
   var roundTrip = RoundTrip()
   /// The app asked for TCP_NODELAY; lwIP's own flag is always set where super-segments are built.
   var noDelay = false
@@ -73,7 +73,7 @@ struct Listener: ~Copyable {
   var owner: UInt64
   var accepted: Deque<SlabKey> = []
   /// Of those it accepts.
-  var settings = ConnectionSettings()
+  var settings = ConnectionOptions()
 }
 
 extension SlabKey {

@@ -193,7 +193,7 @@ extension NetworkInterface {
       let pcb = sender ?? stack.handshake(interface: index, localPort: localPort, remote: remote)
       let settings = pcb.flatMap { stack.settings(of: $0) }
       let segment = min(isV6 ? ipv6MTU - 60 : mtu - 40, settings?.segmentLimit ?? .max)
-      let window = min(65_535, settings?.receiveLimit ?? .max)
+      let window = min(65_535, settings?.receiveLimitBytes ?? .max)
       _ = SynHeader.lower(tcp, segment: UInt16(segment), window: UInt16(window))  // the sum is not finished yet
     }
     let sum = pseudoHeaderSum(ip, isV6: isV6, transport: transport, bytes: transportBytes)

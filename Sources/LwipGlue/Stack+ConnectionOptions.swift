@@ -2,29 +2,8 @@ internal import CLwip
 internal import Glibc
 public import Slab
 
-/// What a TCP socket's options ask of its connection; the defaults are Linux's.
-public struct ConnectionOptions: Sendable, Equatable {
-  /// IP_TTL, IPV6_UNICAST_HOPS.
-  public var hopLimit: UInt8 = 64
-  /// IP_TOS, IPV6_TCLASS.
-  public var trafficClass: UInt8 = 0
-  /// SO_RCVBUF; nil for the stack's own choice.
-  public var receiveLimitBytes: Int?
-  /// TCP_USER_TIMEOUT; 0 for lwIP's own limit of retransmissions.
-  public var userTimeoutMilliseconds: UInt32 = 0
-  public init() {}
-}
-
 /// Options of a TCP socket that have an effect in the stack.
 extension Stack {
-  /// Sets all of them.
-  public func apply(_ options: ConnectionOptions, to key: SlabKey) {
-    setHopLimit(key, options.hopLimit)
-    setTrafficClass(key, options.trafficClass)
-    if let bytes = options.receiveLimitBytes { setReceiveLimit(key, bytes: bytes) }
-    setUserTimeout(key, milliseconds: options.userTimeoutMilliseconds)
-  }
-
   /// IP_TTL, IPV6_UNICAST_HOPS: from the next segment on.
   public func setHopLimit(_ key: SlabKey, _ limit: UInt8) {
     connections.pointer(key)?.pointee.pcb?.pointee.ttl = limit

@@ -85,7 +85,7 @@ extension Stack {
   /// - Throws: ENOBUFS without memory.
   public func listen(
     _ interface: NetworkInterface, on local: Endpoint, v6Only: Bool, owner: UInt64,
-    settings: ConnectionSettings = ConnectionSettings()
+    options: ConnectionOptions = ConnectionOptions()
   ) throws(StackError) -> SlabKey {
     guard let pcb = tcp_new_ip_type(UInt8(IPADDR_TYPE_ANY.rawValue)) else { throw StackError(ENOBUFS) }
     pcb.pointee.netif_idx = interface.index
@@ -103,7 +103,7 @@ extension Stack {
       tcp_close(listening)
       throw StackError(ENOBUFS)
     }
-    apply(settings, toListener: key)
+    apply(options, toListener: key)
     tcp_arg(listening, key.argument)
     tcp_accept(listening) { argument, pcb, error in
       Stack.current?.onAccept(SlabKey(argument: argument), pcb, error) ?? err_t(ERR_ABRT.rawValue)
@@ -434,7 +434,7 @@ extension Stack {
       local: Endpoint(address: IPAddress(&pcb.pointee.local_ip), port: pcb.pointee.local_port),
       remote: Endpoint(address: IPAddress(&pcb.pointee.remote_ip), port: pcb.pointee.remote_port))
     connection.settings = listener.pointee.settings
-    connection.receiveLimitBytes = connection.settings.receiveLimit
+    connection.receiveLimitBytes = connection.settings.receiveLimitBytes
     guard let key = connections.insert(connection), let inserted = connections.pointer(key) else {
       return err_t(ERR_MEM.rawValue)  // lwIP then aborts the connection
     }

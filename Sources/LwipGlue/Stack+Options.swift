@@ -3,7 +3,7 @@ internal import Glibc
 public import Slab
 
 /// What an app asks of a connection by its socket's options: from the SYN on, and of all that a listener accepts.
-public struct ConnectionSettings: Sendable, Equatable {
+public struct ConnectionOptions: Sendable, Equatable {
   /// IP_TTL, IPV6_UNICAST_HOPS.
   public var hopLimit: UInt8 = 64
   /// IP_TOS, IPV6_TCLASS.
@@ -13,7 +13,7 @@ public struct ConnectionSettings: Sendable, Equatable {
   /// TCP_MAXSEG: payload bytes of a segment, announced to the peer and not exceeded; nil: what the MTU allows.
   public var segmentLimit: Int?
   /// SO_RCVBUF, TCP_WINDOW_CLAMP: the most that is announced, in bytes; nil: the stack's choice.
-  public var receiveLimit: Int?
+  public var receiveLimitBytes: Int?
   /// SO_SNDBUF: the most that waits for acknowledgement, in bytes; nil: the stack's choice.
   public var sendLimit: Int?
   /// TCP_NOTSENT_LOWAT: the most that is taken without having been sent, in bytes; nil: as much as fits.
@@ -32,12 +32,12 @@ extension Stack {
   private static let corkMilliseconds: UInt64 = 200
 
   /// Gives a connection its settings; those of the SYN have an effect only if given with `connect` or `listen`.
-  public func apply(_ settings: ConnectionSettings, to key: SlabKey) {
+  public func apply(_ settings: ConnectionOptions, to key: SlabKey) {
     guard let connection = connections.pointer(key) else { return }
     let before = connection.pointee.settings
     connection.pointee.settings = settings
     if let pcb = connection.pointee.pcb { adopt(settings, pcb) }
-    if settings.receiveLimit != before.receiveLimit, let bytes = settings.receiveLimit {
+    if settings.receiveLimitBytes != before.receiveLimitBytes, let bytes = settings.receiveLimitBytes {
       setReceiveLimit(key, bytes: bytes)
     }
     if settings.userTimeoutMilliseconds != before.userTimeoutMilliseconds {
@@ -48,11 +48,11 @@ extension Stack {
   }
 
   /// The same for what a listener accepts from here on.
-  public func apply(_ settings: ConnectionSettings, toListener key: SlabKey) {
+  public func apply(_ settings: ConnectionOptions, toListener key: SlabKey) {
     listeners.pointer(key)?.pointee.settings = settings
   }
 
-  func adopt(_ settings: ConnectionSettings, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
+  func adopt(_ settings: ConnectionOptions, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
     pcb.pointee.ttl = settings.hopLimit
     pcb.pointee.tos = settings.trafficClass
   }
@@ -141,7 +141,7 @@ extension Stack {
   }
 
   /// The settings of a PCB that sends its SYN, or answers one for a listener.
-  func settings(of pcb: UnsafeMutablePointer<tcp_pcb>) -> ConnectionSettings? {
+  func settings(of pcb: UnsafeMutablePointer<tcp_pcb>) -> ConnectionOptions? {
     if let connection = connection(of: pcb) { return connection.pointee.settings }
     guard pcb.pointee.state == SYN_RCVD else { return nil }
     return listeners.pointer(SlabKey(argument: pcb.pointee.callback_arg))?.pointee.settings

@@ -38,7 +38,7 @@ extension Stack {
       pcb.pointee.mss = UInt16(connection.pointee.wireSegmentBytes)
     }
     // The SYN has announced 64 KiB, or the limit that was set then: less would take back what the peer may use.
-    let announced = interface.offloads ? min(65_535, connection.pointee.settings.receiveLimit ?? .max) : 65_535
+    let announced = interface.offloads ? min(65_535, connection.pointee.settings.receiveLimitBytes ?? .max) : 65_535
     let wanted = UInt32(max(announced, connection.pointee.receiveLimitBytes ?? Int(Self.receiveWindowBytes)))
     nc_tcp_set_receive_window(pcb, min(wanted, nc_tcp_window_limit(pcb)))
   }

@@ -49,7 +49,7 @@ extension Daemon {
     do {
       let connection = try stack.connect(
         network.interface, from: local, to: target, owner: key.bits, noDelay: socket.pointee.options.noDelay,
-        settings: socket.pointee.options.settings(towardsV6: target.address.isV6))
+        options: socket.pointee.options.settings(towardsV6: target.address.isV6))
       socket.pointee.connection = connection
     } catch {
       close(appEnd)
@@ -171,7 +171,7 @@ extension Daemon {
       do {
         socket.pointee.listener = try stack.listen(
           network.interface, on: local, v6Only: socket.pointee.options.isV6Only, owner: key.bits,
-          settings: socket.pointee.options.settings(towardsV6: local.address.isV6))
+          options: socket.pointee.options.settings(towardsV6: local.address.isV6))
       } catch {
         return error.code
       }

@@ -44,14 +44,14 @@ extension SocketOptions {
 
   /// What the stack needs to know.
   /// - Parameter isV6: the peer is spoken to over IPv6; IPv4 on an IPv6 socket follows the options of IPv4.
-  func settings(towardsV6 isV6: Bool) -> ConnectionSettings {
-    var settings = ConnectionSettings()
+  func settings(towardsV6 isV6: Bool) -> ConnectionOptions {
+    var settings = ConnectionOptions()
     settings.hopLimit = UInt8(clamping: value(isV6 ? .ipv6(16) : .ip(2)))
     settings.trafficClass = UInt8(clamping: value(isV6 ? .ipv6(67) : .ip(1)))
     settings.leastHopLimit = UInt8(clamping: value(isV6 ? .ipv6(73) : .ip(21)))
     if let limit = explicit(.tcp(2)), limit > 0 { settings.segmentLimit = Int(limit) }
     let clamp = explicit(.tcp(10)).flatMap { $0 > 0 ? $0 : nil }
-    settings.receiveLimit = [receiveBufferBytes, clamp].compactMap { $0.map { Int($0) } }.min()
+    settings.receiveLimitBytes = [receiveBufferBytes, clamp].compactMap { $0.map { Int($0) } }.min()
     settings.sendLimit = sendBufferBytes.map { Int($0 / 2) }
     settings.unsentLimit = unsentLimit
     settings.userTimeoutMilliseconds = UInt32(bitPattern: value(.tcp(18)))

@@ -137,8 +137,8 @@ extension StackTests {
     @Test func `a receive limit holds the sender back, and everything still arrives`() throws {
       try World.with { world in
         let service = try world.listen(1)
-        var settings = ConnectionSettings()
-        settings.receiveLimit = 20_000
+        var settings = ConnectionOptions()
+        settings.receiveLimitBytes = 20_000
         world.stack.apply(settings, toListener: service.key)
         let client = try world.connect(0, to: world.hosts[1].address())
         #expect(world.run { service.accepted.count == 1 && client.isEstablished })
