@@ -42,6 +42,8 @@ struct Connection: ~Copyable {
   var receiveLimitBytes: Int?
   var settings = ConnectionOptions()
   var roundTrip = RoundTrip()
+  /// What TCP_CORK holds back: less than a segment.
+  var corked: [UInt8] = []
   /// The app asked for TCP_NODELAY; lwIP's own flag is always set where super-segments are built.
   var noDelay = false
   var received: Deque<UnsafeMutablePointer<pbuf>> = []

@@ -289,6 +289,16 @@ extension Stack {
   /// - Returns: how many bytes were taken; the rest is to be offered again after a `sent` event.
   public func write(_ key: SlabKey, _ base: UnsafeRawPointer, count: Int, mayHold: Bool) -> Int {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return count }
+    if connection.pointee.settings.isCorked || !connection.pointee.corked.isEmpty {
+      return writeCorked(key, connection, pcb, base, count: count, mayHold: mayHold)
+    }
+    return writeThrough(connection, pcb, base, count: count, mayHold: mayHold)
+  }
+
+  func writeThrough(
+    _ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>, _ base: UnsafeRawPointer,
+    count: Int, mayHold: Bool
+  ) -> Int {
     let copies = count <= Self.sendCopybreakBytes || !mayHold || Self.copiesOnWrite
     tuneSegmentSize(connection, pcb)
     if pcb.pointee.unacked == nil, pcb.pointee.unsent == nil {
@@ -316,7 +326,6 @@ extension Stack {
     let wire = UInt32(connection.pointee.wireSegmentBytes)
     let mayWait = connection.pointee.superSegments && !connection.pointee.noDelay && pcb.pointee.unacked != nil
     if mayWait, nc_tcp_unsent_bytes(pcb, wire) < wire { return }
-    if holdsBack(connection, pcb) { return }
     tcp_output(pcb)
     connection.pointee.roundTrip.sent(before: pcb.pointee.snd_nxt)
   }
@@ -347,6 +356,7 @@ extension Stack {
   /// Sends FIN behind what is queued; receiving goes on.
   public func shutdownSend(_ key: SlabKey) {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
+    uncork(key)
     tcp_shutdown(pcb, 0, 1)
     connection.pointee.sentEnd = true
     finishIfEnded(connection)
@@ -365,6 +375,7 @@ extension Stack {
   /// Ends the connection in order: queued bytes and FIN are still delivered, in the background. The key is stale after.
   public func close(_ key: SlabKey) {
     guard let connection = connections.pointer(key) else { return }
+    uncork(key)
     freeReceived(connection)
     guard let pcb = connection.pointee.pcb else {
       _ = connections.remove(key)

@@ -59,7 +59,7 @@ extension Stack {
     facts.windowSegments = max(1, UInt32(pcb.pointee.cwnd) / max(1, wire))
     facts.thresholdSegments = UInt32(pcb.pointee.ssthresh) / max(1, wire)
     facts.unacknowledgedBytes = pcb.pointee.snd_nxt &- pcb.pointee.lastack
-    facts.unsentBytes = pcb.pointee.snd_lbb &- pcb.pointee.snd_nxt
+    facts.unsentBytes = pcb.pointee.snd_lbb &- pcb.pointee.snd_nxt &+ UInt32(connection.pointee.corked.count)
     facts.peerWindowBytes = UInt32(pcb.pointee.snd_wnd)
     facts.windowBytes = UInt32(pcb.pointee.rcv_wnd)
     facts.windowScales = nc_tcp_scales(pcb) ? (nc_tcp_peer_scale(pcb), nc_tcp_own_scale(pcb)) : nil

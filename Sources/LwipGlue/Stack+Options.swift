@@ -28,9 +28,6 @@ public struct ConnectionOptions: Sendable, Equatable {
 }
 
 extension Stack {
-  /// How long TCP_CORK holds back what fills no segment (tcp(7)).
-  private static let corkMilliseconds: UInt64 = 200
-
   /// Gives a connection its settings; those of the SYN have an effect only if given with `connect` or `listen`.
   public func apply(_ settings: ConnectionOptions, to key: SlabKey) {
     guard let connection = connections.pointer(key) else { return }
@@ -85,24 +82,10 @@ extension Stack {
     return space
   }
 
-  /// Whether TCP_CORK holds back what is unsent; if so, not for long.
-  func holdsBack(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) -> Bool {
-    let wire = UInt32(connection.pointee.wireSegmentBytes)
-    guard connection.pointee.settings.isCorked, nc_tcp_unsent_bytes(pcb, wire) < wire else { return false }
-    let key = SlabKey(argument: pcb.pointee.callback_arg)
-    if corkedConnections[key] == nil { corkedConnections[key] = nowMilliseconds + Self.corkMilliseconds }
-    return true
-  }
-
-  private func uncork(_ key: SlabKey) {
-    corkedConnections[key] = nil
-    if let pcb = connections.pointer(key)?.pointee.pcb { tcp_output(pcb) }
-  }
-
   /// Sends what TCP_CORK has held back for too long, and ends attempts that have sent their SYNs. While there are
   /// connections, lwIP's timers run, so this is looked at often enough.
   func runOptionTimers() {
-    for (key, deadline) in corkedConnections where deadline <= nowMilliseconds { uncork(key) }
+    uncorkOverdue()
     var pcb = nc_tcp_active_pcbs()
     while let current = pcb {
       pcb = current.pointee.next
