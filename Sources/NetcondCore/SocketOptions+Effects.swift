@@ -14,6 +14,8 @@ extension SocketOptions {
   var isV6Only: Bool { values[.ipv6(26)] ?? 0 != 0 }
   var noDelay: Bool { value(.tcp(1)) != 0 && !isCorked }
   var isCorked: Bool { value(.tcp(3)) != 0 }
+  /// TCP_DEFER_ACCEPT; 0: off.
+  var deferAcceptSeconds: Int32 { value(.tcp(9)) }
   var keepalive: Bool { value(.socket(SO_KEEPALIVE)) != 0 }
   /// Seconds, seconds, probes.
   var keepaliveTimes: (idle: UInt32, interval: UInt32, count: UInt32) {

@@ -122,6 +122,7 @@ extension SocketOptions {
     case .socket(SO_BINDTODEVICE): return getInterface(out, context)
     case .tcp(13): return give(Array("reno".utf8) + [UInt8](repeating: 0, count: 12), out)
     case .tcp(31), .tcp(33): return 0
+    case .ipv6(6): return kind.transport == .stream ? 0 : nil
     case .ipv6(61):  // IPV6_PATHMTU: an address, and the MTU (struct ip6_mtuinfo)
       guard capacity >= 32 else { return -Int(EINVAL) }
       guard let mtu = context.pathMTU else { return -Int(ENOTCONN) }
