@@ -135,7 +135,8 @@ extension SocketOptions {
       return .refuse(context.phase == .connected ? EADDRNOTAVAIL : ENOTCONN)
     }
     // IPV6_2292PKTOPTIONS; of streams it reads as nothing: see `getStructure`
-    rules[6] = OptionRule { _, context in context.length < 16 ? .ignore : .refuse(EINVAL) }
+    rules[6] =
+      OptionRule { _, context in context.length < 16 ? .ignore : .refuse(EINVAL) }
       .whenShort(.unseen).unreadable
     for name: Int32 in [20, 21] {  // memberships of streams
       rules[name] = structure(20) { $0.isStream ? EPROTO : EINVAL }
