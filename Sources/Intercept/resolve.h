@@ -36,6 +36,9 @@ enum {
 /// Status of a look-up: 0, netdb.h's HOST_NOT_FOUND, TRY_AGAIN, NO_RECOVERY, NO_DATA, or NETDB_INTERNAL with errno set.
 typedef int nc_lookup_status;
 
+/// A status that an nc_ask may give: no server says anything, so that other names need not be asked for.
+enum { NC_UNANSWERED = 5 };
+
 /// Which addresses are looked for.
 enum { NC_WANT_V4 = 1, NC_WANT_V6 = 2 };
 
@@ -107,10 +110,12 @@ struct nc_dns_question {
 int nc_resolver_load(struct nc_resolver *resolver);
 /// Writes a query; false where `name` is no domain name.
 bool nc_dns_prepare(struct nc_dns_question *question, const char *name, int class, int type);
-/// Asks the servers. Each question has an answer afterwards, or none (`answer_bytes` 0). Returns 0, or the negative errno
-/// of a failure of our own.
+/// Asks the servers. Each question has an answer afterwards, or none (`answer_bytes` 0). Returns 0, -ETIMEDOUT where no
+/// server said anything, or the negative errno of a failure of our own.
 int nc_dns_exchange(const struct nc_resolver *resolver, struct nc_dns_question *questions, int count);
 void nc_dns_forget(struct nc_dns_question *question);
+/// The status for an error of nc_dns_exchange, with errno set for NETDB_INTERNAL.
+nc_lookup_status nc_dns_status(int error);
 
 // resolve_answer.c
 

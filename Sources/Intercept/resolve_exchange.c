@@ -207,7 +207,7 @@ static bool is_waiting(const struct nc_dns_question *questions, const bool *fail
 
 // Asks one server what has no answer yet.
 static int ask_by_udp(const struct nc_address *server, int fd, const struct nc_name *name,
-                      struct nc_dns_question *questions, int count, uint8_t *buffer) {
+                      struct nc_dns_question *questions, int count, uint8_t *buffer, bool *heard) {
   bool failed[2] = {false, false};
   for (int index = 0; index < count; index++) {
     if (questions[index].answer_bytes != 0) continue;
@@ -224,6 +224,7 @@ static int ask_by_udp(const struct nc_address *server, int fd, const struct nc_n
     if (bytes < 0) return (int)bytes; // ECONNREFUSED: nobody there
     if ((message.msg_flags & MSG_TRUNC) != 0) continue;
     int error = take_message(server, questions, count, failed, buffer, (int)bytes);
+    *heard = *heard || failed[0] || failed[1];
     if (error != 0) return error;
   }
   return 0;
@@ -239,17 +240,29 @@ int nc_dns_exchange(const struct nc_resolver *resolver, struct nc_dns_question *
   uint8_t *buffer = malloc(DATAGRAM_BYTES);
   if (buffer == NULL) return -ENOMEM;
   int error = 0;
+  bool heard = false; // of a server that could not answer
   for (int at = 0; at < ATTEMPT_COUNT * resolver->server_count && is_waiting(questions, none, count); at++) {
     const struct nc_address *server = &resolver->servers[at % resolver->server_count];
     struct nc_name name;
     int fd = open_socket(server, SOCK_DGRAM, &name);
     error = fd;
     if (fd >= 0) {
-      error = ask_by_udp(server, fd, &name, questions, count, buffer);
+      error = ask_by_udp(server, fd, &name, questions, count, buffer, &heard);
       nc_raw_close(fd);
     }
     if (is_ours(error)) break;
   }
   free(buffer);
-  return is_ours(error) ? error : 0;
+  if (is_ours(error)) return error;
+  for (int index = 0; index < count; index++) heard = heard || questions[index].answer_bytes != 0;
+  return heard ? 0 : -ETIMEDOUT;
+}
+
+nc_lookup_status nc_dns_status(int error) {
+  switch (error) {
+  case 0: return 0;
+  case -ETIMEDOUT: return NC_UNANSWERED;
+  case -ENETDOWN: return TRY_AGAIN;
+  default: errno = -error; return NETDB_INTERNAL;
+  }
 }

@@ -105,12 +105,7 @@ static nc_lookup_status ask_name(const struct nc_resolver *resolver, const char 
   bool is_sound = true;
   if ((wanted & NC_WANT_V6) != 0) is_sound = nc_dns_prepare(&questions[count++], name, ns_c_in, ns_t_aaaa);
   if ((wanted & NC_WANT_V4) != 0) is_sound = nc_dns_prepare(&questions[count++], name, ns_c_in, ns_t_a) && is_sound;
-  nc_lookup_status status = is_sound ? 0 : HOST_NOT_FOUND;
-  int error = is_sound ? nc_dns_exchange(resolver, questions, count) : 0;
-  if (error != 0) {
-    errno = -error;
-    status = error == -ENETDOWN ? TRY_AGAIN : NETDB_INTERNAL;
-  }
+  nc_lookup_status status = is_sound ? nc_dns_status(nc_dns_exchange(resolver, questions, count)) : HOST_NOT_FOUND;
   if (status == 0) {
     for (int index = 0; index < count; index++) {
       nc_lookup_status one = nc_dns_take_addresses(&questions[index], name, host);
@@ -125,25 +120,26 @@ static nc_lookup_status ask_name(const struct nc_resolver *resolver, const char 
 
 // The names that a name may stand for, as res_search(3) tries them with ndots:1: with a dot first as it is, else first in
 // the domains of the search list. A dot at the end: only as it is.
-// Of the failures, the one of the name as it is, if that was tried first; else NO_DATA, for then some name exists.
+// Of the failures, the one of the name as it is, if that was tried first; else NO_DATA, for then some name exists. Where
+// no server says anything glibc goes on to the next name all the same; here that is the end.
 nc_lookup_status nc_search(const struct nc_resolver *resolver, const char *name, nc_ask ask, void *context) {
   size_t bytes = strlen(name);
   bool has_dot = strchr(name, '.') != NULL, is_full = bytes > 0 && name[bytes - 1] == '.', has_no_data = false;
-  nc_lookup_status first = HOST_NOT_FOUND, status;
-  if (has_dot) {
-    first = status = ask(resolver, name, context);
-    if (status == 0 || status == NETDB_INTERNAL || is_full) return status;
-  }
+  nc_lookup_status first = HOST_NOT_FOUND, status = HOST_NOT_FOUND;
+  if (has_dot) first = status = ask(resolver, name, context);
+  if (status == NC_UNANSWERED) return TRY_AGAIN;
+  if (status == 0 || status == NETDB_INTERNAL || is_full) return status;
   for (int index = 0; index < resolver->search_count; index++) {
     char full[2 * NC_DOMAIN_BYTES];
     (void)snprintf(full, sizeof full, "%s.%s", name, resolver->search[index]);
     status = ask(resolver, full, context);
+    if (status == NC_UNANSWERED) return TRY_AGAIN;
     if (status == 0 || status == NETDB_INTERNAL) return status;
     has_no_data = has_no_data || status == NO_DATA;
-    if (status == TRY_AGAIN || status == NO_RECOVERY) break;
   }
   if (has_dot) return first;
   status = ask(resolver, name, context);
+  if (status == NC_UNANSWERED) return TRY_AGAIN;
   return status != 0 && status != NETDB_INTERNAL && has_no_data ? NO_DATA : status;
 }
 
@@ -213,15 +209,12 @@ static nc_lookup_status ask_address(const struct nc_resolver *resolver, const st
   if (question == NULL) return NETDB_INTERNAL;
   nc_lookup_status status = NO_RECOVERY;
   if (nc_dns_prepare(question, name, ns_c_in, ns_t_ptr)) {
-    int error = nc_dns_exchange(resolver, question, 1);
-    errno = error != 0 ? -error : errno;
-    status = error == 0            ? nc_dns_take_names(question, name, host)
-             : error == -ENETDOWN ? TRY_AGAIN
-                                  : NETDB_INTERNAL;
+    status = nc_dns_status(nc_dns_exchange(resolver, question, 1));
+    if (status == 0) status = nc_dns_take_names(question, name, host);
     nc_dns_forget(question);
   }
   free(question);
-  return status;
+  return status == NC_UNANSWERED ? TRY_AGAIN : status;
 }
 
 nc_lookup_status nc_lookup_address(const struct nc_address *address, struct nc_host *host) {

@@ -33,9 +33,8 @@ static nc_lookup_status ask(const struct nc_resolver *resolver, const char *name
   if (question == NULL) return NETDB_INTERNAL;
   nc_lookup_status status = NO_RECOVERY;
   if (nc_dns_prepare(question, name, wanted->class, wanted->type)) {
-    int error = nc_dns_exchange(resolver, question, 1);
-    if (error != 0) errno = -error;
-    status = error == 0 ? status_of(question) : error == -ENETDOWN ? TRY_AGAIN : NETDB_INTERNAL;
+    status = nc_dns_status(nc_dns_exchange(resolver, question, 1));
+    if (status == 0) status = status_of(question);
     give(question, wanted);
     nc_dns_forget(question);
   }
@@ -54,7 +53,7 @@ static int query(const char *name, struct wanted_answer *wanted, bool searches) 
   }
   (void)pthread_setcancelstate(cancel, &cancel);
   if (status == 0) return wanted->bytes;
-  h_errno = status;
+  h_errno = status == NC_UNANSWERED ? TRY_AGAIN : status;
   return -1;
 }
 

@@ -66,12 +66,13 @@ final class TapStage {
   let home: TemporaryHome
   let daemon: DaemonProcess
 
-  init(ipv6: Bool = false, mtu: Int? = nil, environment: [String: String] = [:]) throws {
+  /// - Parameter lines: further lines of the network's file.
+  init(ipv6: Bool = false, mtu: Int? = nil, lines: [String] = [], environment: [String: String] = [:]) throws {
     binaries = try Binaries.located()
     tap = UniqueName.interface("nt")
     network = NetworkConfiguration(
       link: "tap:" + tap, addresses: ["\(Address.app)/24"] + (ipv6 ? ["\(Address.app6)/64"] : []),
-      lines: mtu.map { ["mtu=\($0)"] } ?? [])
+      lines: (mtu.map { ["mtu=\($0)"] } ?? []) + lines)
     namespace = try NetworkNamespace("k")
     home = try TemporaryHome([network])
     daemon = try DaemonProcess(home, binaries: binaries, environment: environment)
