@@ -113,6 +113,24 @@ extension SystemTests {
       }
     }
 
+    @Test(
+      "whole answers, threads with small stacks and getaddrinfo_a are glibc's too", .needsTap, .needs("dnsmasq"),
+      .needs("cc"))
+    func otherCalls() throws {
+      let stage = try NameStage(addresses: Self.addresses, lines: Self.lines)
+      let program = stage.folder.path + "/resolver"
+      let source = Binaries.packageRoot + "/Tests/SystemTests/Programs/resolver.c"
+      try run(
+        Command("cc", ["-O1", "-Wall", "-Werror", "-o", program, source, "-lpthread", "-lresolv"]), seconds: 60
+      ).checked()
+      let before = stage.daemon.descriptorCount
+      let native = try run(stage.native(Command(program)), seconds: 60).checked().standardOutput
+      let ours = try run(stage.app(Command(program)), seconds: 60).checked().standardOutput
+      #expect(ours == native)
+      #expect(native.contains("found by threads: 800"))
+      try waitUntil("all sockets closed", seconds: 5) { stage.daemon.descriptorCount <= before }
+    }
+
     @Test("a name server where nobody listens: the next one is asked at once", .needsTap, .needs("dnsmasq"))
     func nextServer() throws {
       let stage = try NameStage(addresses: Self.addresses, lines: ["dns=10.77.2.7"] + Self.lines)
