@@ -72,6 +72,10 @@ def op_unblock(name):
     sockets[name].setblocking(False)
 
 
+def op_block(name):
+    sockets[name].setblocking(True)
+
+
 def op_connectnow(name, address, port, milliseconds="20000"):
     """Non-blocking connect, then poll for its outcome: SO_ERROR's name, OK, or PENDING when the bound passed."""
     sockets[name].setblocking(False)
