@@ -202,6 +202,7 @@ extension Daemon {
     let binding = PortTable.Binding(
       socket: key, address: local.address, isDual: isDual,
       reuseAddress: reuseAddress || socket.pointee.options.reuseAddress, reusePort: socket.pointee.options.reusePort)
+    let choosesPort = local.port != 0
     var local = local
     if local.port != 0, !binding.reuseAddress, !binding.reusePort,
       stack.hasConnections(network.interface, on: local)
@@ -216,6 +217,7 @@ extension Daemon {
       guard network.ports.bind(binding, port: local.port) else { return EADDRINUSE }
     }
     socket.pointee.boundPort = local.port
+    socket.pointee.choosesPort = choosesPort
     if !local.address.isAny { socket.pointee.boundAddress = local.address }
     socket.pointee.local = local
     return 0

@@ -7,7 +7,13 @@ internal import Slab
 extension Daemon {
   /// Keeps what a later connect or listen on the same descriptor needs.
   func retain(_ socket: UnsafeMutablePointer<Socket>) {
-    let bound = socket.pointee.boundPort == nil ? nil : socket.pointee.local
+    // Only what the app chose stays (SOCK_BINDPORT_LOCK, SOCK_BINDADDR_LOCK).
+    let port = socket.pointee.choosesPort ? socket.pointee.local?.port : 0
+    var bound: Endpoint?
+    if let local = socket.pointee.local, let port, port != 0 || socket.pointee.boundAddress != nil {
+      let any: IPAddress = local.address.isV6 ? .anyV6 : .anyV4
+      bound = Endpoint(address: socket.pointee.boundAddress ?? any, port: port)
+    }
     let entry = RetainedSockets.Entry(
       options: socket.pointee.options, bound: bound, local: localAfterEnd(socket))
     retained.keep(entry, for: socket.pointee.cookie)

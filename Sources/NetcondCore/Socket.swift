@@ -65,8 +65,9 @@ struct Socket: ~Copyable {
   var formerLocal: Endpoint?
   /// The port is entered in the network's table.
   var boundPort: UInt16?
-  /// The address is the app's own choice: it outlives a failed connect.
+  /// Address and port where they are the app's own choice: these outlive a failed connect.
   var boundAddress: IPAddress?
+  var choosesPort = false
   var connection: SlabKey?
   /// The stack's listener; of several that share a port (SO_REUSEPORT) the first one has it, and the keys of all.
   var listener: SlabKey?
