@@ -77,11 +77,14 @@ extension SystemTests {
         for operation: UInt32 in [0, 11, 255, 65_535] where operation != 0 {
           #expect(try client.call(operation, passing: [socket]) > 0, "operation \(operation)")
         }
-        for length in [Int32.min, -1, Int32(NC_REQUEST_DATA_BYTES) + 1, Int32.max] {
+        // Linux takes lengths beyond what an option needs; the message then holds only the beginning.
+        for (length, isTaken) in [
+          (Int32.min, false), (-1, false), (Int32(NC_REQUEST_DATA_BYTES) + 1, true), (.max, true),
+        ] {
           let status = try client.call(NC_OP_SETSOCKOPT.rawValue, passing: [socket]) {
             $0.argument = (SOL_SOCKET, SO_KEEPALIVE, length, 0)
           }
-          #expect(status > 0, "option length \(length)")
+          #expect((status == 0) == isTaken, "option length \(length)")
         }
         let status = try client.call(NC_OP_BIND.rawValue, passing: [socket]) { $0.address.family = 77 }
         #expect(status > 0)
