@@ -11,6 +11,8 @@
 
 #include "datagram.h"
 
+enum { UDP_MAX_SEGMENTS = 128 }; /* linux/udp.h */
+
 static ssize_t result_of(ssize_t result) { return result < 0 ? -errno : result; }
 
 static ssize_t count_bytes(const struct iovec *parts, size_t count) {
@@ -87,6 +89,7 @@ static int prepare_header(int fd, const struct nc_name *name, int marks, const s
   if (message->msg_control != NULL && message->msg_controllen != 0) {
     error = nc_datagram_read_control(name, message, header);
     if (error != 0) return error;
+    if (header->info != 0 && bytes > header->info * (size_t)UDP_MAX_SEGMENTS) return -EINVAL; // udp_send_skb
   }
   error = nc_datagram_route(fd, name, marks, header, bytes);
   if (error != 0) return error;

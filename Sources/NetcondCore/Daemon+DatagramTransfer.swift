@@ -112,6 +112,7 @@ extension Daemon {
     guard size > 0, payload.count > size, socket.pointee.kind == .udp else {
       return send(payload, header, key, socket)
     }
+    guard payload.count <= size * 128 else { return count(\.unsentDatagrams) }  // UDP_MAX_SEGMENTS of linux/udp.h
     var rest = payload
     while !rest.isEmpty {
       send(UnsafeRawBufferPointer(rebasing: rest.prefix(size)), header, key, socket)
