@@ -1,0 +1,56 @@
+internal import CLwip
+
+/// Which local ports connections use, and which one the next is to have.
+extension Stack {
+  /// A port that no connection between the same addresses uses (RFC 6056 section 3.3.3: a keyed hash of the addresses plus a
+  /// counter), so that a port comes round to the same peer as late as possible: the peer may keep the old connection in
+  /// TIME_WAIT. Ports in TIME_WAIT here are passed over while others are easily found.
+  func freePort(_ interface: NetworkInterface, _ local: IPAddress, _ remote: Endpoint) -> UInt16? {
+    let (first, count): (UInt32, UInt32) = (32_768, 28_232)  // Linux's net.ipv4.ip_local_port_range
+    let start = portOffset(local, remote) &+ portCounter
+    for offset in 0..<count {
+      let port = UInt16(first + (start &+ offset) % count)
+      if reservedPorts(interface.index, port) { continue }
+      let endpoint = Endpoint(address: local, port: port)
+      let tuple = FourTuple(interfaceIndex: interface.index, local: endpoint, remote: remote)
+      if timeWait.contains(tuple) {
+        guard offset >= 16, timeWait.reuse(tuple, nowMilliseconds: nowMilliseconds) else { continue }
+      }
+      if !isConnected(interface.index, endpoint, remote) {
+        portCounter &+= offset + 1
+        return port
+      }
+    }
+    return nil
+  }
+
+  func isConnected(_ interface: UInt8, _ local: Endpoint, _ remote: Endpoint) -> Bool {
+    if timeWait.contains(FourTuple(interfaceIndex: interface, local: local, remote: remote)) { return true }
+    var pcb = nc_tcp_active_pcbs()
+    while let current = pcb {
+      if current.pointee.local_port == local.port, current.pointee.remote_port == remote.port,
+        current.pointee.netif_idx == interface, IPAddress(&current.pointee.remote_ip) == remote.address,
+        IPAddress(&current.pointee.local_ip) == local.address
+      {
+        return true
+      }
+      pcb = current.pointee.next
+    }
+    return false
+  }
+
+  /// Whether connections, those in TIME_WAIT included, speak from `local` (or from any address where that is "any").
+  public func hasConnections(_ interface: NetworkInterface, on local: Endpoint) -> Bool {
+    if timeWait.usesPort(interfaceIndex: interface.index, local.port) { return true }
+    var pcb = nc_tcp_active_pcbs()
+    while let current = pcb {
+      if current.pointee.local_port == local.port, current.pointee.netif_idx == interface.index,
+        local.address.isAny || IPAddress(&current.pointee.local_ip) == local.address
+      {
+        return true
+      }
+      pcb = current.pointee.next
+    }
+    return false
+  }
+}
