@@ -3,7 +3,9 @@
 // Addresses are kept by the daemon: a datagram socket may change them at any time, so that no name of the pair could be
 // final. All of these are immediate, connect() too.
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/udp.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -127,6 +129,14 @@ static void flush(int fd) {
   struct iovec part = {.iov_base = &header, .iov_len = sizeof header};
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
   (void)nc_raw_sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+void nc_datagram_settle(int fd) {
+  enum { TURNS = 2000 }; // some milliseconds: a daemon that is stuck or gone must not hold the program up
+  for (int turn = 0, unread = 0; turn < TURNS; turn++) {
+    if (nc_native()->ioctl(fd, SIOCOUTQ, &unread) != 0 || unread == 0) return;
+    sched_yield(); // no sleep: setsockopt() is no cancellation point
+  }
 }
 
 void nc_datagram_option_set(int fd, int level, int option, const void *value, socklen_t length) {

@@ -351,6 +351,8 @@ int nc_datagram_bind(int fd, const struct nc_name *name, const struct nc_address
 int nc_datagram_connect(int fd, const struct nc_name *name, const struct sockaddr *address, socklen_t length);
 int nc_datagram_peername(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length);
 int nc_datagram_shutdown(int fd, int how);
+/// Waits until the daemon has taken from the pair what was sent before an option is set: the request would overtake it.
+void nc_datagram_settle(int fd);
 /// Notes an option that the daemon has taken, where sends and receipts here depend on it.
 void nc_datagram_option_set(int fd, int level, int option, const void *value, socklen_t length);
 /// FIONREAD: the payload of the next datagram in bytes, 0 where there is none.

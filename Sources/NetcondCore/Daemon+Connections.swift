@@ -302,7 +302,7 @@ extension Daemon {
     socket.connectedAt = now
     socket.local = local
     socket.remote = remote
-    socket.options = listener.pointee.options
+    socket.options = listener.pointee.options.inherited
     socket.appInode = nc_socket_inode(pair.app)
     socket.appProcess = listener.pointee.appProcess
     let cookie = socket.cookie

@@ -44,7 +44,7 @@ extension Daemon {
     retained.keep(
       RetainedSockets.Entry(options: socket.pointee.options, other: accepted), for: socket.pointee.cookie)
     if let cookie = Pair.cookie(handed) {
-      retained.keep(RetainedSockets.Entry(options: listener.pointee.options, other: connecting), for: cookie)
+      retained.keep(RetainedSockets.Entry(options: listener.pointee.options.inherited, other: connecting), for: cookie)
     }
     var record = nc_accept_record()
     record.magic = NC_RPC_MAGIC

@@ -46,6 +46,13 @@ struct SocketOptions {
     }
   }
 
+  /// What a connection has of its listener's options: all but SO_PRIORITY (Linux's sk_clone_lock).
+  var inherited: SocketOptions {
+    var copy = self
+    copy.values[.socket(SO_PRIORITY)] = nil
+    return copy
+  }
+
   // MARK: Setting
 
   /// Sets an option.
