@@ -83,22 +83,6 @@ extension Stack {
     }
   }
 
-  private func activeBlock(
-    _ interface: UInt8, _ local: Endpoint, _ remote: Endpoint
-  ) -> UnsafeMutablePointer<tcp_pcb>? {
-    var pcb = nc_tcp_active_pcbs()
-    while let current = pcb {
-      if current.pointee.local_port == local.port, current.pointee.remote_port == remote.port,
-        current.pointee.netif_idx == interface, IPAddress(&current.pointee.remote_ip) == remote.address,
-        IPAddress(&current.pointee.local_ip) == local.address
-      {
-        return current
-      }
-      pcb = current.pointee.next
-    }
-    return nil
-  }
-
   /// Ends a connection without a word to the peer; the owner hears of `error`.
   func fail(_ key: SlabKey, _ error: Int32) {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }

@@ -26,17 +26,24 @@ extension Stack {
 
   func isConnected(_ interface: UInt8, _ local: Endpoint, _ remote: Endpoint) -> Bool {
     if timeWait.contains(FourTuple(interfaceIndex: interface, local: local, remote: remote)) { return true }
+    return activeBlock(interface, local, remote) != nil
+  }
+
+  /// lwIP's block of the connection between two endpoints of an interface; nil where there is none.
+  func activeBlock(
+    _ interface: UInt8, _ local: Endpoint, _ remote: Endpoint
+  ) -> UnsafeMutablePointer<tcp_pcb>? {
     var pcb = nc_tcp_active_pcbs()
     while let current = pcb {
       if current.pointee.local_port == local.port, current.pointee.remote_port == remote.port,
         current.pointee.netif_idx == interface, IPAddress(&current.pointee.remote_ip) == remote.address,
         IPAddress(&current.pointee.local_ip) == local.address
       {
-        return true
+        return current
       }
       pcb = current.pointee.next
     }
-    return false
+    return nil
   }
 
   /// Whether connections, those in TIME_WAIT included, speak from `local` (or from any address where that is "any").
