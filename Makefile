@@ -11,6 +11,8 @@ SWIFT_FLAGS ?=
 TEST_FLAGS ?=
 BENCH_FLAGS ?=
 QUICK ?=
+ONLY ?=
+APPS_FLAGS ?=
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL: # SwiftPM uses all cores by itself, and locks its folder
@@ -28,8 +30,9 @@ INSTALL_LIBRARY = install -s -m 644
 INSTALL_SCRIPT = install -m 755
 
 SETUP_STEP = build
+APPLICATIONS = Tests/applications
 
-.PHONY: build setup packages lwip intercept liblwip netcon test demo bench lint format \
+.PHONY: build setup packages lwip intercept liblwip netcon test apps demo bench lint format \
   ensure-built ensure-intercept-built install install-intercept uninstall clean distclean help
 
 build: packages lwip ## the release build: daemon, preloaded library, benchmark (the default)
@@ -52,9 +55,16 @@ lwip: packages
 	@scripts/fetch-lwip.sh
 
 test: SETUP_STEP = test
-test: build ## builds, then runs all tests (TEST_FLAGS='--filter NAME' for some)
+test: build ## builds, then runs all tests (TEST_FLAGS='--filter NAME' for some of the Swift ones alone)
 	$(SWIFT_ENV) NETCOND_BIN_DIR='$(abspath $(RELEASE))' \
 	  $(SWIFT) test --scratch-path $(SCRATCH) $(SWIFT_FLAGS) $(TEST_FLAGS)
+	$(if $(strip $(TEST_FLAGS)),,@$(APPLICATIONS)/build.sh)
+	$(if $(strip $(TEST_FLAGS)),,@NETCOND_BIN_DIR='$(abspath $(RELEASE))' $(APPLICATIONS)/test.sh)
+
+apps: SETUP_STEP = test
+apps: build ## runs real applications in full and writes docs/compatibility.md's table (ONLY=substring for some)
+	@$(APPLICATIONS)/build.sh '$(ONLY)'
+	@NETCOND_BIN_DIR='$(abspath $(RELEASE))' $(APPLICATIONS)/test.sh --full --document $(APPS_FLAGS) '$(ONLY)'
 
 demo: SETUP_STEP = demo
 demo: build ## two programs, neither recompiled, move 100 MB over a network that exists only in netcond
@@ -117,7 +127,7 @@ clean: ## removes what was built; fetched sources stay
 	rm -rf .build/*-linux-* .build/release .build/debug .build/*.yaml .build/build.db .build/.release-built .build-system
 
 distclean: ## removes all that git ignores here: builds, fetched sources, results
-	rm -rf .build .build-* Sources/CLwip/lwip bench-report _results
+	rm -rf .build .build-* .cache Sources/CLwip/lwip bench-report $(APPLICATIONS)/_results
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/  make \1\t\2/p' Makefile | expand -t 26

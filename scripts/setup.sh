@@ -4,6 +4,7 @@
 #
 #   scripts/setup.sh [build|demo|test|bench|all]   what is needed for that step (default: all)
 #   scripts/setup.sh --list                        the packages, with what each is for
+#   scripts/setup.sh packages NAME…                these Debian packages (the applications that make apps runs)
 #
 # NETCOND_SETUP=0 installs nothing (another system, packages provided otherwise).
 set -euo pipefail
@@ -54,8 +55,9 @@ fail() { # cause, cure…
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # nginx and ip stand there, and a user's PATH may lack them
 
 step=${1:-all}
+named=("${@:2}")
 case $step in
-  build | demo | test | bench | all) ;;
+  build | demo | test | bench | all | packages) ;;
   --list)
     packages | while IFS='|' read -r name steps _ purpose; do
       printf '%-16s%-17s%s\n' "${name// /}" "${steps# }" "${purpose# }"
@@ -99,6 +101,13 @@ is_installed() { # "cmd:NAME", "pkg:PATTERN" or "so:NAME"
 }
 
 missing_packages() {
+  if [[ $step == packages ]]; then
+    local package
+    for package in "${named[@]}"; do
+      is_installed "pkg:$package" || printf '%s\n' "$package"
+    done
+    return
+  fi
   local name steps test shared_objects
   shared_objects=$(ldconfig -p)
   while IFS='|' read -r name steps test _; do
@@ -138,6 +147,14 @@ allow_services() {
   policy_is_ours=0
 }
 
+# Off after a reboot, too: what the packages just installed brought. What the user had before stays as it is.
+keep_services_off() {
+  local unit
+  if ! command -v systemctl >/dev/null; then return; fi
+  dpkg-query --listfiles "$@" 2>/dev/null | sed -n 's|^/lib/systemd/system/\([^/@]*\.service\)$|\1|p' |
+    while read -r unit; do "${as_root[@]}" systemctl --quiet disable "$unit" >/dev/null 2>&1 || true; done
+}
+
 apt_get() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
     apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 "$@"
@@ -163,12 +180,10 @@ install_packages() {
   fi
   allow_services
   trap - EXIT
-  if [[ " $* " == *" nginx-light "* ]] && command -v systemctl >/dev/null; then
-    "${as_root[@]}" systemctl --quiet disable nginx.service >/dev/null 2>&1 || true # off after a reboot, too
-  fi
+  keep_services_off "$@"
 }
 
-find_swift
+if [[ $step == packages ]]; then check_swift() { :; }; else find_swift; fi
 if [[ ${NETCOND_SETUP:-1} == 0 ]]; then
   check_swift
   exit 0
