@@ -97,7 +97,7 @@ class Stage:
         run("mount", "-t", "tmpfs", "-o", "mode=755", "netcond", "/mnt")
         # From here on nothing is looked up by its path on the machine: /tmp, where it may be, is replaced below.
         binds = {"work": self.work, "bin": binaries, "harness": catalogue.HERE / "harness", "lib": catalogue.HERE / "lib",
-                 "scripts": catalogue.ROOT / "scripts", "test": self.test.folder}
+                 "scripts": catalogue.ROOT / "scripts", "test": self.test.folder, "app": self.test.folder.parent}
         if pip:
             binds["pip"] = pip
         for name in ("exchange", "home", "netcon", "monitor"):
@@ -117,7 +117,7 @@ class Stage:
         return {
             "PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "TERM": "dumb",
             "PYTHONPATH": "/mnt/pip", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
-            "TEST": self.test.identifier, "TEST_DIR": "/mnt/test", "EXCHANGE": "/mnt/exchange", "SIDE": side,
+            "TEST": self.test.identifier, "TEST_DIR": "/mnt/test", "APP_DIR": "/mnt/app", "EXCHANGE": "/mnt/exchange", "SIDE": side,
             "FORM": "full" if self.full else "short", "ADDR": mine[0], "ADDR6": mine[1], "PEER": peer[0], "PEER6": peer[1],
             "DAEMON_PID": str(self.daemon or ""), "LIB": "/mnt/lib/test.sh",
         }
