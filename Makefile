@@ -58,8 +58,14 @@ test: SETUP_STEP = test
 test: build ## builds, then runs all tests (TEST_FLAGS='--filter NAME' for some of the Swift ones alone)
 	$(SWIFT_ENV) NETCOND_BIN_DIR='$(abspath $(RELEASE))' \
 	  $(SWIFT) test --scratch-path $(SCRATCH) $(SWIFT_FLAGS) $(TEST_FLAGS)
-	$(if $(strip $(TEST_FLAGS)),,@$(APPLICATIONS)/build.sh)
-	$(if $(strip $(TEST_FLAGS)),,@NETCOND_BIN_DIR='$(abspath $(RELEASE))' $(APPLICATIONS)/test.sh)
+	@if [ -z '$(strip $(TEST_FLAGS))' ]; then $(MAKE) --no-print-directory -f Makefile test-apps; fi
+
+.PHONY: test-apps
+test-apps: export NETCOND_BIN_DIR = $(abspath $(RELEASE))
+test-apps:
+	$(APPLICATIONS)/build.sh
+	$(APPLICATIONS)/harness/selftest.py
+	$(APPLICATIONS)/test.sh
 
 apps: SETUP_STEP = test
 apps: build ## runs real applications in full and writes docs/compatibility.md's table (ONLY=substring for some)
