@@ -53,7 +53,10 @@ let package = Package(
     .target(name: "UringLoop", dependencies: ["CUring"], swiftSettings: swift),
     .target(
       name: "Links",
-      dependencies: ["CTun", "Frames", "UringLoop", .product(name: "DequeModule", package: "swift-collections")],
+      dependencies: [
+        "CTun", "Frames", "UringLoop", .product(name: "DequeModule", package: "swift-collections"),
+        .product(name: "HeapModule", package: "swift-collections"),
+      ],
       swiftSettings: swift),
     .target(
       name: "LwipGlue",
@@ -86,7 +89,8 @@ let package = Package(
     .testTarget(
       name: "LwipGlueTests", dependencies: ["LwipGlue", "Frames", "Slab", "Links", "UringLoop"], swiftSettings: swift),
     .testTarget(
-      name: "NetcondCoreTests", dependencies: ["NetcondCore", "LwipGlue", "Frames", "Slab", "UringLoop"], swiftSettings: swift),
+      name: "NetcondCoreTests", dependencies: ["NetcondCore", "LwipGlue", "Links", "Frames", "Slab", "UringLoop"],
+      swiftSettings: swift),
     .testTarget(
       name: "SystemTests", dependencies: ["TestSupport", "BenchKit", "NetcondRPC"], path: "Tests/SystemTests",
       exclude: ["Programs"], swiftSettings: swift),

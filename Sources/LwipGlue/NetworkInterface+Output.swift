@@ -196,7 +196,7 @@ extension NetworkInterface {
       let window = min(65_535, settings?.receiveLimitBytes ?? .max)
       _ = SynHeader.lower(tcp, segment: UInt16(segment), window: UInt16(window))  // the sum is not finished yet
     }
-    let sum = pseudoHeaderSum(ip, isV6: isV6, transport: transport, bytes: transportBytes)
+    let sum = InternetChecksum.pseudoHeader(ip, isV6: isV6, transport: transport, bytes: transportBytes)
     tcp.storeBytes(of: sum.bigEndian, toByteOffset: 16, as: UInt16.self)
     var offload = OffloadHeader()
     offload.flags = OffloadHeader.needsChecksum
@@ -211,16 +211,5 @@ extension NetworkInterface {
       offload.headerBytes = UInt16(14 + ipHeaderBytes + tcpHeaderBytes)
     }
     frame.offload = offload
-  }
-
-  /// The folded sum over the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1), not inverted.
-  private func pseudoHeaderSum(_ ip: UnsafeMutableRawPointer, isV6: Bool, transport: UInt8, bytes: Int) -> UInt16 {
-    var sum = UInt32(transport) + UInt32(bytes)
-    let (offset, count) = isV6 ? (8, 16) : (12, 4)
-    for word in 0..<count {
-      sum += UInt32(UInt16(bigEndian: ip.loadUnaligned(fromByteOffset: offset + 2 * word, as: UInt16.self)))
-    }
-    while sum >> 16 != 0 { sum = sum & 0xffff + sum >> 16 }
-    return UInt16(sum)
   }
 }

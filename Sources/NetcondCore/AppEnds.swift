@@ -1,6 +1,7 @@
 internal import CSocket
 internal import Glibc
 internal import NetcondRPC
+internal import UringLoop
 
 /// Finds apps' ends again in the processes that hold them.
 ///

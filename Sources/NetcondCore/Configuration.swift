@@ -1,4 +1,5 @@
 public import Frames
+public import Links
 public import LwipGlue
 
 /// A mistake in a network's file: where, what, and what to do.
@@ -64,6 +65,9 @@ public struct NetworkConfiguration: Sendable, Equatable {
   public let file: String
   public var link: LinkName = .hub("default")
   public var linkLine = 0
+  /// What befalls packets towards this network's programs, and those from them; nil: nothing.
+  public var impairmentIn: Impairment?
+  public var impairmentOut: Impairment?
   public var addresses: [InterfaceAddress] = []
   /// Routes besides the subnets of `addresses`; the gateways are the default ones.
   public var routes: [Route] = []

@@ -1,4 +1,5 @@
 internal import Frames
+internal import Links
 internal import LwipGlue
 
 extension StringProtocol {
@@ -19,7 +20,8 @@ struct ConfigurationParser {
   /// The line of each of `configuration.routes`.
   private var routeLines: [Int] = []
 
-  private static let keys = "address, dns, gateway, link, loopback, mac, mtu, outside, route and search"
+  private static let keys =
+    "address, dns, gateway, impair, impair-in, impair-out, link, loopback, mac, mtu, outside, route and search"
   private static let repeatable: Set<String> = ["address", "gateway", "route", "dns"]
 
   init(configuration: NetworkConfiguration) { self.configuration = configuration }
@@ -42,6 +44,7 @@ struct ConfigurationParser {
     seen[key] = number
     switch key {
     case "link": readLink(value, number)
+    case "impair", "impair-in", "impair-out": readImpairment(key, value, number)
     case "address": readAddress(value, number)
     case "gateway": readGateway(value, number)
     case "route": readRoute(value, number)
@@ -69,6 +72,22 @@ struct ConfigurationParser {
     case ("hub", false), ("tap", false):
       fail(line, "'\(value)' names no \(parts[0])", "write \(parts[0]):NAME with letters, digits, '-', '_' and '.'")
     default: fail(line, "'\(value)' is no link", "write link=hub:NAME or link=tap:NAME")
+    }
+  }
+
+  private mutating func readImpairment(_ key: String, _ value: String, _ line: Int) {
+    // `seen` has this line too.
+    if let other = key == "impair" ? seen["impair-in"] ?? seen["impair-out"] : seen["impair"] {
+      return fail(
+        line, "\(key) and line \(other) are for the same direction",
+        "write impair for both directions, or impair-in and impair-out")
+    }
+    do throws(ImpairmentMistake) {
+      let impairment = try ImpairmentParser.parse(value)
+      if key != "impair-out" { configuration.impairmentIn = impairment }
+      if key != "impair-in" { configuration.impairmentOut = impairment }
+    } catch {
+      fail(line, error.cause, error.cure)
     }
   }
 

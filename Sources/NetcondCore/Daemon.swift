@@ -153,6 +153,19 @@ public final class Daemon {
   }
 
   private func makeLink(_ configuration: NetworkConfiguration) throws -> any Link {
+    let wire = try makeWire(configuration)
+    var (inbound, outbound) = (configuration.impairmentIn, configuration.impairmentOut)
+    guard inbound != nil || outbound != nil else { return wire }
+    let seed = UInt64.random(in: 0...999_999_999)  // told, so that the run can be repeated
+    if inbound?.seed == nil { inbound?.seed = seed }
+    if outbound?.seed == nil { outbound?.seed = seed }
+    for (direction, impairment) in [("in", inbound), ("out", outbound)] {
+      if let impairment { log.notice("network \(configuration.id): impair-\(direction)=\(impairment)") }
+    }
+    return ImpairedLink(wire, inbound: inbound, outbound: outbound)
+  }
+
+  private func makeWire(_ configuration: NetworkConfiguration) throws -> any Link {
     switch configuration.link {
     case .hub(let name):
       let hub = hubs[name] ?? Hub(name: name)
@@ -193,7 +206,10 @@ public final class Daemon {
     stack.abortAll()  // those that did not end in time
     for network in networks { network.interface.endDHCP() }
     ring.submit()  // the last frames leave
-    for network in networks { network.link.stop() }
+    for network in networks {
+      network.reportImpairments()
+      network.link.stop()
+    }
     stack.close()
   }
 
@@ -255,7 +271,9 @@ public final class Daemon {
   /// Delivers what waits inside the process. It causes answers that wait in turn: a few rounds save turns.
   private func repeatPolls() {
     for network in networks {
-      if let deadline = network.link.deadline, deadline <= now { network.link.expire(now: now) }
+      guard let deadline = network.link.deadline else { continue }
+      let now = monotonicNanoseconds()  // the turn may have taken a while
+      if deadline <= now { network.link.expire(now: now) }
     }
     var rounds = 8
     repeat {
@@ -273,9 +291,11 @@ public final class Daemon {
 
   private var waitNanoseconds: UInt64? {
     var deadlines = networks.compactMap(\.link.deadline)
+    // Links count in microseconds, and the turn may have taken a while.
+    let time = deadlines.isEmpty ? now : monotonicNanoseconds()
     if let timer = stack.nextTimerMilliseconds { deadlines.append(now + UInt64(timer) * 1_000_000) }
     deadlines += [drainDeadline, retryDeadline, pendingConnects.first?.deadline].compactMap { $0 }
-    return deadlines.min().map { $0 > now ? $0 - now : 0 }
+    return deadlines.min().map { $0 > time ? $0 - time : 0 }
   }
 
   /// The one switch that sends a completion to its owner.
@@ -402,10 +422,4 @@ private final class PoolMemory: SendMemory {
   func release(holding address: UnsafeRawPointer) {
     if let index = pool.index(holding: address) { pool.release(index) }
   }
-}
-
-func monotonicNanoseconds() -> UInt64 {
-  var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
-  return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }

@@ -102,6 +102,14 @@ final class Network: LinkDelegate, FrameTransmitter {
     listenFd = -1
   }
 
+  /// Tells what befell the packets of an impaired link.
+  func reportImpairments() {
+    guard let link = link as? ImpairedLink else { return }
+    for (direction, counters) in [("in", link.inboundCounters), ("out", link.outboundCounters)] {
+      if let counters { log.notice("network \(id): impair-\(direction): \(counters)") }
+    }
+  }
+
   // MARK: The link's delegate and the interface's transmitter
 
   func link(_ link: any Link, received frame: Frame) { interface.receive(frame) }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import UringLoop
 
 /// The socket options the daemon keeps, by Linux's names and values (socket(7), tcp(7), ip(7), ipv6(7)).
 ///

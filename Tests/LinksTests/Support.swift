@@ -64,10 +64,19 @@ final class FrameMaker: FrameSource {
 
   func make(to destination: MACAddress, from source: MACAddress, _ text: String) throws -> Frame {
     let bytes = destination.bytes + source.bytes + [0x88, 0xb5] + Array(text.utf8)  // a local experimental EtherType
+    return try make(bytes, firstPiece: bytes.count, pieceBytes: bytes.count)
+  }
+
+  /// A frame of any bytes, in pieces.
+  func make(_ bytes: [UInt8], firstPiece: Int, pieceBytes: Int) throws -> Frame {
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 16)
     memory.copyBytes(from: bytes)
     let frame = try #require(frames.make(source: self))
-    _ = frame.append(memory.baseAddress!, count: bytes.count)
+    var (offset, count) = (0, firstPiece)
+    while offset < bytes.count {
+      try #require(frame.append(memory.baseAddress! + offset, count: min(count, bytes.count - offset)))
+      (offset, count) = (offset + count, pieceBytes)
+    }
     frame.context = memory.baseAddress
     return frame
   }

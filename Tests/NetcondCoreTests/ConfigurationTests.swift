@@ -1,4 +1,5 @@
 import Frames
+import Links
 import LwipGlue
 import NetcondCore
 import Testing
@@ -73,6 +74,9 @@ private func mistakes(_ text: String, file: String = file) -> [ConfigurationErro
     "address=10.0.0.0/31", "address=10.0.0.255/32", "address=fd00::/64", "address=fe80::5/10", "address=10.0.0.1/8\r",
     "mac=00:00:00:00:00:01", "route=fd02::/48 via fe80::1", "route=::/0 via fe80::1", "dns=127.0.0.1", "dns=fe80::53",
     "search=a", "search=_x.local-net.9", "outside=deny", "loopback=network",
+    "impair=loss=0%", "impair=loss=100%", "impair=delay=0ms", "impair=delay=60s", "impair=delay=1ms±1ms",
+    "impair=reorder=0%", "impair=limit=1", "impair=limit=1000000", "impair=rate=1kbit", "impair=rate=100gbit",
+    "impair=seed=0", "impair=seed=18446744073709551615", "impair=reorder=1%,rate=1mbit", "impair-in=loss=1%",
   ])
   func `what is allowed to the edge is allowed`(line: String) {
     #expect(mistakes(line) == [])
@@ -96,6 +100,13 @@ private func mistakes(_ text: String, file: String = file) -> [ConfigurationErro
     "dns=10.0.0.1 10.0.0.2",
     "search=", "search=.", "search=a..b", "search=ex ample.net b?", "search=ä.net", "search=a b c d e f g",
     "outside=", "outside=allow", "outside=Host", "loopback=", "loopback=deny",
+    "impair=", "impair=loss", "impair=1%", "impair=los=1%", "impair=loss=1", "impair=loss=-1%", "impair=loss=100.1%",
+    "impair=loss=1%,", "impair=,loss=1%", "impair=loss=1%;delay=1ms", "impair=loss=1%,loss=2%", "impair=loss=.5%",
+    "impair=loss=1e1%", "impair=loss=nan%", "impair=loss=1,5%", "impair=delay=20", "impair=delay=20m",
+    "impair=delay=-1ms", "impair=delay=61s", "impair=delay=10ms±11ms", "impair=delay=10ms±", "impair=delay=±1ms",
+    "impair=delay=1ms±1ms±1ms", "impair=delay=10ms-5ms", "impair=reorder=1%", "impair=corrupt=x", "impair=duplicate=",
+    "impair=limit=0", "impair=limit=1000001", "impair=limit=1.5", "impair=rate=100", "impair=rate=0.5kbit",
+    "impair=rate=101gbit", "impair=rate=1mb", "impair=seed=-1", "impair=seed=x", "impair-out=", "impair_in=loss=1%",
     "mac=", "mac=01:00:5e:00:00:01", "mac=ff:ff:ff:ff:ff:ff", "mac=00:00:00:00:00:00", "mac=02:00:5e:10:00",
   ])
   func `a mistake is reported with its line, cause and cure`(line: String) {
@@ -172,6 +183,64 @@ private func mistakes(_ text: String, file: String = file) -> [ConfigurationErro
     let errors = mistakes("", file: "/etc/\(name)")
     #expect(errors.map(\.line) == [0])
     #expect(errors.first?.description.hasPrefix("/etc/\(name): ") == true)
+  }
+}
+
+@Suite struct ImpairmentTests {
+  private func impairment(_ text: String) throws -> Impairment {
+    let network = try parse("impair=\(text)\n").get()
+    #expect(network.impairmentIn == network.impairmentOut)
+    return try #require(network.impairmentIn)
+  }
+
+  @Test func `all impairments in one line`() throws {
+    let all = try impairment(
+      "loss=1%, delay=20ms±5ms,duplicate=0.5%,reorder = 2%,corrupt=0.125%,rate=100mbit,limit=500,seed=42")
+    #expect(all.loss == 0.01 && all.duplicate == 0.005 && all.reorder == 0.02 && all.corrupt == 0.00125)
+    #expect(all.delayNanoseconds == 20_000_000 && all.jitterNanoseconds == 5_000_000)
+    #expect(all.bitsPerSecond == 100_000_000 && all.limit == 500 && all.seed == 42)
+    #expect(
+      all.description
+        == "loss=1%,delay=20ms±5ms,duplicate=0.5%,reorder=2%,corrupt=0.125%,rate=100000kbit,limit=500,seed=42")
+    #expect(try impairment(all.description) == all, "what the log tells can be put in a file")
+  }
+
+  @Test(arguments: [
+    ("20ms", 20_000_000, 0), ("1.5ms+-500us", 1_500_000, 500_000), ("250µs±250μs", 250_000, 250_000),
+    ("2s ± 1s", 2_000_000_000, 1_000_000_000), ("0.25us", 250, 0), ("0s", 0, 0),
+  ])
+  func `times`(text: String, delay: UInt64, jitter: UInt64) throws {
+    let impairment = try impairment("delay=\(text)")
+    #expect(impairment.delayNanoseconds == delay && impairment.jitterNanoseconds == jitter)
+    #expect(impairment.limit == 20_000 && impairment.bitsPerSecond == nil && impairment.seed == nil)
+  }
+
+  @Test(arguments: [("512kbit", 512_000), ("2.5Mbit", 2_500_000), ("1gbit", 1_000_000_000)] as [(String, UInt64)])
+  func `rates`(text: String, bits: UInt64) throws {
+    #expect(try impairment("rate=\(text)").bitsPerSecond == bits)
+  }
+
+  @Test func `each direction may have its own`() throws {
+    let network = try parse("impair-out=delay=5ms\nimpair-in=loss=2%\n").get()
+    #expect(network.impairmentIn?.loss == 0.02 && network.impairmentIn?.delayNanoseconds == 0)
+    #expect(network.impairmentOut?.loss == 0 && network.impairmentOut?.delayNanoseconds == 5_000_000)
+    let one = try parse("impair-in=loss=2%\n").get()
+    #expect(one.impairmentIn != nil && one.impairmentOut == nil)
+  }
+
+  @Test(arguments: [
+    "impair=loss=1%\nimpair=loss=1%\n", "impair=loss=1%\nimpair-in=loss=1%\n", "impair-out=loss=1%\nimpair=loss=1%\n",
+    "impair-out=loss=1%\nimpair-out=loss=1%\n",
+  ])
+  func `a direction is impaired by one line only`(text: String) {
+    let errors = mistakes(text)
+    #expect(errors.map(\.line) == [2])
+    #expect(errors.first?.cause.contains("line 1") == true)
+  }
+
+  @Test func `without a line nothing is impaired`() throws {
+    let network = try parse("link=hub:a\n").get()
+    #expect(network.impairmentIn == nil && network.impairmentOut == nil)
   }
 }
 

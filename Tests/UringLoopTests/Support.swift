@@ -26,12 +26,6 @@ extension Ring {
   }
 }
 
-func monotonicNanoseconds() -> UInt64 {
-  var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
-  return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-}
-
 /// Two connected stream sockets, closed with their owner.
 final class SocketPair {
   private(set) var ends: [Int32] = [-1, -1]
