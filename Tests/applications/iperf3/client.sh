@@ -1,0 +1,34 @@
+# Sourced by the tests of iperf3: the client's half, which is the same on both sides.
+
+# measure tcp|udp WHAT OPTION…: one run against the peer's server; its figures are noted.
+measure() {
+  local way=$1 what=$2 figures
+  shift 2
+  iperf3 --json --connect-timeout 10000 "$@" >run.json || fail "iperf3 $*: $(python3 "$APP_DIR/figures.py" "$way" run.json 2>&1)"
+  figures=$(python3 "$APP_DIR/figures.py" "$way" run.json 2>&1) || fail "iperf3 $*: $figures"
+  note "$SIDE $what: $figures"
+}
+
+measure_tcp() {
+  local amount=(--bytes 64M)
+  if is_full; then amount=(--time 5); fi
+  measure tcp sends --client "$PEER" "${amount[@]}"
+  measure tcp receives --client "$PEER" --reverse "${amount[@]}"
+  measure tcp 'sends IPv6' --client "$PEER6" "${amount[@]}"
+  measure tcp 'sends by 8' --client "$PEER" --parallel 8 "${amount[@]}"
+  measure tcp 'receives by 8, IPv6' --client "$PEER6" --parallel 8 --reverse "${amount[@]}"
+  # A number of bytes ends a --bidir run before its second direction has counted: by time.
+  measure tcp 'both ways' --client "$PEER" --bidir --time "$(size 1 5)"
+}
+
+measure_udp() {
+  local amount=(--bytes 4M)
+  if is_full; then amount=(--time 5); fi
+  measure udp '100 Mbit/s' --client "$PEER" --udp --bitrate 100M "${amount[@]}"
+  measure udp '100 Mbit/s back, IPv6' --client "$PEER6" --udp --reverse --bitrate 100M "${amount[@]}"
+  measure udp '8 KB datagrams' --client "$PEER" --udp --length 8K --bitrate 100M "${amount[@]}"
+  if is_full; then
+    measure udp '64-byte datagrams, IPv6' --client "$PEER6" --udp --length 64 --bitrate 10M "${amount[@]}"
+    measure udp '8 streams back' --client "$PEER" --udp --reverse --parallel 8 --bitrate 20M "${amount[@]}"
+  fi
+}
