@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+. "$LIB"
+self_signed server
