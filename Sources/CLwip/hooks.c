@@ -6,6 +6,17 @@
 
 struct nc_hooks nc_hooks;
 
+static void on_freed(u8_t id, void *mark) {
+  (void)id;
+  if (mark != NULL && nc_hooks.tcp_freed != NULL) nc_hooks.tcp_freed((uintptr_t)mark);
+}
+
+void nc_tcp_set_mark(struct tcp_pcb *pcb, uintptr_t mark) {
+  static const struct tcp_ext_arg_callbacks callbacks = {.destroy = on_freed, .passive_open = NULL};
+  pcb->ext_args[0].callbacks = &callbacks;
+  pcb->ext_args[0].data = (void *)mark;
+}
+
 u32_t sys_now(void) { return nc_hooks.now_milliseconds; }
 
 u32_t nc_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port) {

@@ -46,8 +46,10 @@ extension NetworkInterface {
     if whole.packetBytes > Self.packetLimit {
       stack.receiveBeyondBuffers(p, whole, self)
       pbuf_free(p)
-    } else if ip_input(p, netif) != ERR_OK.rawValue {
-      pbuf_free(p)
+    } else {
+      present(p, skip: 0)
+      if ip_input(p, netif) != ERR_OK.rawValue { pbuf_free(p) }
+      stack.leaveLwip()
     }
   }
 

@@ -130,7 +130,7 @@ public final class NetworkInterface: FrameSource {
     guard admit(frame) else { return }
     defer {
       hideV4()
-      stack.sweepTimeWait()
+      stack.leaveLwip()
     }
     if isFragment(head) { return receiveFragment(frame) }
     guard let p = PacketBuffers.make(frame) else {
@@ -138,30 +138,8 @@ public final class NetworkInterface: FrameSource {
       return
     }
     nc_netif_set_checksum_check(netif, !frame.offload.isTrusted)
-    presentTimeWait(head)
+    present(p, skip: 14)
     if ethernet_input(p, netif) != ERR_OK.rawValue { pbuf_free(p) }
-  }
-
-  /// Lets a TCP segment meet the connection in TIME_WAIT that it is for, if there is one.
-  private func presentTimeWait(_ head: UnsafeRawBufferPointer) {
-    guard !stack.timeWait.isEmpty, let base = head.baseAddress else { return }
-    let isV6 = base.load(fromByteOffset: 12, as: UInt8.self) == 0x86
-    let ip = base + 14
-    let (addressBytes, source) = isV6 ? (16, 8) : (4, 12)
-    let ipHeaderBytes = isV6 ? 40 : Int(ip.load(as: UInt8.self) & 0xf) * 4
-    guard head.count >= 14 + ipHeaderBytes + 20, ip.load(fromByteOffset: isV6 ? 6 : 9, as: UInt8.self) == 6 else {
-      return
-    }
-    let tcp = ip + ipHeaderBytes
-    func word(_ offset: Int) -> UInt16 { UInt16(bigEndian: tcp.loadUnaligned(fromByteOffset: offset, as: UInt16.self)) }
-    let tuple = FourTuple(
-      interfaceIndex: index,
-      local: Endpoint(address: IPAddress(bytes: ip + source + addressBytes, isV6: isV6), port: word(2)),
-      remote: Endpoint(address: IPAddress(bytes: ip + source, isV6: isV6), port: word(0)))
-    let flags = tcp.load(fromByteOffset: 13, as: UInt8.self)
-    stack.timeWait.present(
-      tuple, isSynOnly: flags & 0x17 == 0x02,  // SYN without FIN, RST, ACK
-      sequence: UInt32(bigEndian: tcp.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
   }
 
   /// Whether the frame is for this interface; makes lwIP see the IPv4 address it is for.
@@ -240,10 +218,11 @@ public final class NetworkInterface: FrameSource {
       }
       nc_netif_set_checksum_check(netif, false)  // never left this process
       showDestination(of: p)
+      present(p, skip: 0)
       if ip_input(p, netif) != ERR_OK.rawValue { pbuf_free(p) }
+      stack.leaveLwip()
     }
     nc_netif_put_ip4(netif, address, mask)
-    stack.sweepTimeWait()
   }
 
   /// The only looped packets in fragments: IPv6 datagrams too large for lwIP's buffers. They are in one piece.

@@ -69,6 +69,7 @@ extension Stack {
       Stack.current?.onEstablished(SlabKey(argument: argument))
       return err_t(ERR_OK.rawValue)
     }
+    blocks.park()
     guard status == ERR_OK.rawValue else {
       abort(key)
       throw StackError(status == ERR_RTE.rawValue ? ENETUNREACH : ENOBUFS)
@@ -121,7 +122,10 @@ extension Stack {
   public func closeListener(_ key: SlabKey) {
     guard let listener = listeners.remove(key) else { return }
     for connection in listener.accepted { abort(connection) }
-    if let pcb = listener.pcb { tcp_close(pcb) }
+    guard let pcb = listener.pcb else { return }
+    blocks.presentBusy()  // half-open connections know their listener
+    tcp_close(pcb)
+    leaveLwip()
   }
 
   func attach(_ pcb: UnsafeMutablePointer<tcp_pcb>, _ key: SlabKey) {
@@ -164,17 +168,15 @@ extension Stack {
 
   /// Whether any connection has bytes or a FIN that the peer has not acknowledged.
   public var hasUnacknowledged: Bool {
-    var pcb = nc_tcp_active_pcbs()
-    while let current = pcb {
-      if current.pointee.unsent != nil || current.pointee.unacked != nil { return true }
-      pcb = current.pointee.next
-    }
-    return false
+    var isUnacknowledged = false
+    blocks.forEachBusy { isUnacknowledged = isUnacknowledged || $0.pointee.unsent != nil || $0.pointee.unacked != nil }
+    return isUnacknowledged
   }
 
   /// Resets all connections.
   public func abortAll() {
     for key in connections.keys { abort(key) }
+    blocks.presentAll()
     while let pcb = nc_tcp_active_pcbs() { tcp_abort(pcb) }
   }
 
@@ -265,6 +267,7 @@ extension Stack {
       connection.pointee.held.append(Connection.Held(end: pcb.pointee.snd_lbb, address: base))
     }
     output(connection, pcb)
+    blocks.noteWork(pcb)
     return taken
   }
 
@@ -279,7 +282,9 @@ extension Stack {
   }
 
   /// Sends again where the link had refused frames.
-  public func linkReady() { tcp_txnow() }
+  public func linkReady() {
+    blocks.forEachBusy { if nc_tcp_lacked_memory($0) { tcp_output($0) } }
+  }
 
   /// TCP_NODELAY.
   public func setNoDelay(_ key: SlabKey, _ on: Bool) {
@@ -297,6 +302,7 @@ extension Stack {
     pcb.pointee.keep_intvl = interval
     pcb.pointee.keep_cnt = count
     nc_tcp_set_option(pcb, UInt8(SOF_KEEPALIVE), on)
+    blocks.noteWork(pcb)
   }
 
   // MARK: Ending
@@ -305,7 +311,7 @@ extension Stack {
   public func shutdownSend(_ key: SlabKey) {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
     uncork(key)
-    tcp_shutdown(pcb, 0, 1)
+    blocks.entering(pcb) { tcp_shutdown(pcb, 0, 1) }
     connection.pointee.sentEnd = true
     finishIfEnded(connection)
   }
@@ -339,7 +345,7 @@ extension Stack {
       connection.pointee.isDetached = true
       connection.pointee.events = []
     }
-    tcp_close(pcb)
+    blocks.entering(pcb) { tcp_close(pcb) }
   }
 
   /// Ends the connection at once, with RST if the peer knows of it. The key is stale after.
@@ -348,7 +354,7 @@ extension Stack {
     let pcb = connection.pointee.pcb
     if let pcb {
       detach(pcb)
-      tcp_abort(pcb)
+      blocks.entering(pcb) { tcp_abort(pcb) }
     }
     dispose(key, connection)
   }

@@ -53,6 +53,7 @@ extension Stack {
       return
     }
     tcp_output(pcb)
+    blocks.noteWork(pcb)
   }
 
   /// Sends what was kept for too long.

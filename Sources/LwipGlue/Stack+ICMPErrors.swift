@@ -87,7 +87,7 @@ extension Stack {
   func fail(_ key: SlabKey, _ error: Int32) {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
     detach(pcb)
-    tcp_abandon(pcb, 0)
+    blocks.entering(pcb) { tcp_abandon(pcb, 0) }
     connection.pointee.pcb = nil
     connection.pointee.error = error
     releaseHeld(connection, before: nil)

@@ -86,12 +86,10 @@ extension Stack {
   /// connections, lwIP's timers run, so this is looked at often enough.
   func runOptionTimers() {
     uncorkOverdue()
-    var pcb = nc_tcp_active_pcbs()
-    while let current = pcb {
-      pcb = current.pointee.next
+    blocks.forEachBusy { current in
       guard current.pointee.state == SYN_SENT, current.pointee.rtime + 1 >= current.pointee.rto,
         let connection = connection(of: current), current.pointee.nrtx >= connection.pointee.settings.synRetries
-      else { continue }
+      else { return }
       fail(
         SlabKey(argument: current.pointee.callback_arg),
         connection.pointee.softError != 0 ? connection.pointee.softError : ETIMEDOUT)
@@ -110,17 +108,16 @@ extension Stack {
   func handshake(
     interface: UInt8, localPort: UInt16, remote: Endpoint
   ) -> UnsafeMutablePointer<tcp_pcb>? {
-    var pcb = nc_tcp_active_pcbs()
-    while let current = pcb {
-      let isHandshake = current.pointee.state == SYN_SENT || current.pointee.state == SYN_RCVD
-      if isHandshake, current.pointee.local_port == localPort, current.pointee.remote_port == remote.port,
-        current.pointee.netif_idx == interface, IPAddress(&current.pointee.remote_ip) == remote.address
+    var found: ControlBlock?
+    blocks.forEachBusy { block in
+      let isHandshake = block.pointee.state == SYN_SENT || block.pointee.state == SYN_RCVD
+      if isHandshake, block.pointee.local_port == localPort, block.pointee.remote_port == remote.port,
+        block.pointee.netif_idx == interface, IPAddress(&block.pointee.remote_ip) == remote.address
       {
-        return current
+        found = block
       }
-      pcb = current.pointee.next
     }
-    return nil
+    return found
   }
 
   /// The settings of a PCB that sends its SYN, or answers one for a listener.

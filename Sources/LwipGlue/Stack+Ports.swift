@@ -30,34 +30,17 @@ extension Stack {
   }
 
   /// lwIP's block of the connection between two endpoints of an interface; nil where there is none.
-  func activeBlock(
-    _ interface: UInt8, _ local: Endpoint, _ remote: Endpoint
-  ) -> UnsafeMutablePointer<tcp_pcb>? {
-    var pcb = nc_tcp_active_pcbs()
-    while let current = pcb {
-      if current.pointee.local_port == local.port, current.pointee.remote_port == remote.port,
-        current.pointee.netif_idx == interface, IPAddress(&current.pointee.remote_ip) == remote.address,
-        IPAddress(&current.pointee.local_ip) == local.address
-      {
-        return current
-      }
-      pcb = current.pointee.next
-    }
-    return nil
+  func activeBlock(_ interface: UInt8, _ local: Endpoint, _ remote: Endpoint) -> ControlBlock? {
+    blocks.find(FourTuple(interfaceIndex: interface, local: local, remote: remote))
   }
 
   /// Whether connections, those in TIME_WAIT included, speak from `local` (or from any address where that is "any").
+  /// Linear in the number of connections: for bind() without SO_REUSEADDR alone.
   public func hasConnections(_ interface: NetworkInterface, on local: Endpoint) -> Bool {
     if timeWait.usesPort(interfaceIndex: interface.index, local.port) { return true }
-    var pcb = nc_tcp_active_pcbs()
-    while let current = pcb {
-      if current.pointee.local_port == local.port, current.pointee.netif_idx == interface.index,
-        local.address.isAny || IPAddress(&current.pointee.local_ip) == local.address
-      {
-        return true
-      }
-      pcb = current.pointee.next
+    return blocks.contains {
+      $0.pointee.local_port == local.port && $0.pointee.netif_idx == interface.index
+        && (local.address.isAny || IPAddress(&$0.pointee.local_ip) == local.address)
     }
-    return false
   }
 }

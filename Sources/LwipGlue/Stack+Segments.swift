@@ -80,26 +80,22 @@ extension Stack {
   func boundRetransmissionTimers() {
     let tick = nc_tcp_slow_interval_milliseconds()
     let most = Self.maximumTimeoutMilliseconds / tick
-    var pcb = nc_tcp_active_pcbs()
-    while let current = pcb {
+    blocks.forEachBusy { current in
       let doublings = UInt32(min(current.pointee.nrtx, 7))
       let isConnecting = current.pointee.state == SYN_SENT || current.pointee.state == SYN_RCVD
       let least = max(1, (isConnecting ? Self.initialTimeoutMilliseconds : Self.minimumTimeoutMilliseconds) / tick)
       let computed = isConnecting ? 0 : UInt32(max(0, current.pointee.rto))
       current.pointee.rto = Int16(min(most, max(least << doublings, computed)))
-      pcb = current.pointee.next
     }
   }
 
   /// After a time-out lwIP's congestion window is one segment; an unsent segment that was built larger would never fit,
   /// and with nothing in flight no acknowledgement would ever open the window.
   func resumeStalledSenders() {
-    var pcb = nc_tcp_active_pcbs()
-    while let current = pcb {
-      pcb = current.pointee.next
+    blocks.forEachBusy { current in
       guard let segment = current.pointee.unsent, current.pointee.unacked == nil,
         current.pointee.state.rawValue >= ESTABLISHED.rawValue, current.pointee.cwnd < UInt32(segment.pointee.len)
-      else { continue }
+      else { return }
       current.pointee.cwnd = UInt32(segment.pointee.len)
       tcp_output(current)
     }

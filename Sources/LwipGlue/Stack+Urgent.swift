@@ -47,6 +47,7 @@ extension Stack {
       return true
     }
     tcp_output(pcb)
+    blocks.noteWork(pcb)
   }
 
   private func sentUrgentEnd(_ pcb: UnsafePointer<tcp_pcb>) -> UInt32? {

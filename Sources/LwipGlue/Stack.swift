@@ -56,6 +56,7 @@ public final class Stack {
   private let hashKey: (UInt64, UInt64) = (.random(in: .min ... .max), .random(in: .min ... .max))  // getrandom(2)
   private var startMilliseconds: UInt64 = 0
   private(set) var nowMilliseconds: UInt64 = 0
+  let blocks = ControlBlockTable()
   var timeWait = TimeWaitTable()
   var portCounter = UInt32.random(in: 0...65_535)
   var datagrams = DatagramState()
@@ -101,14 +102,16 @@ public final class Stack {
   public func close() {
     timeWait.removeAll()
     endDatagrams()
-    for interface in interfaces { netif_remove(interface.netif) }
+    blocks.presentAll()
+    for interface in interfaces { netif_remove(interface.netif) }  // ends the connections on its addresses
+    while let block = nc_tcp_active_pcbs() { tcp_abort(block) }
     interfaces = []
     if Self.current === self { Self.current = nil }
   }
 
   private static let lwipIsStarted: Bool = {
     nc_install_hooks(
-      hookInitialSequence, hookSegment,
+      hookInitialSequence, { Stack.current?.blocks.freed(mark: $0) }, hookSegment,
       { source, _ in Stack.current?.route(from: source.map { IPAddress(bytes: $0, isV6: false) }) },
       { source, _ in Stack.current?.route(from: source.map { IPAddress(bytes: $0, isV6: true) }) },
       { netif, destination in NetworkInterface.of(netif).nextHopV4(destination!) },
@@ -148,7 +151,11 @@ public final class Stack {
   public func setTime(nanoseconds: UInt64) {
     nowMilliseconds = nanoseconds / 1_000_000
     if startMilliseconds == 0 { startMilliseconds = nowMilliseconds }
-    nc_set_now_milliseconds(UInt32(truncatingIfNeeded: nowMilliseconds - startMilliseconds))
+    let elapsed = nowMilliseconds - startMilliseconds
+    nc_set_now_milliseconds(UInt32(truncatingIfNeeded: elapsed))
+    if Self.isSourceBuild {
+      nc_tcp_set_ticks(UInt32(truncatingIfNeeded: elapsed / UInt64(nc_tcp_slow_interval_milliseconds())))
+    }
   }
 
   /// How long until `runTimers` has work: milliseconds; nil for never.
@@ -169,8 +176,8 @@ public final class Stack {
     guard sys_timeouts_sleeptime() == 0 else { return }
     boundRetransmissionTimers()
     runOptionTimers()
-    sys_check_timeouts()
-    sweepTimeWait()
+    blocks.runTimers { sys_check_timeouts() }
+    leaveLwip()
     resumeStalledSenders()
     endOverdueConnections()
     for interface in interfaces { interface.expireFragments() }
@@ -184,8 +191,11 @@ public final class Stack {
   /// Whether something waits for `pollLoopback`.
   public var hasLoopback: Bool { interfaces.contains { nc_netif_has_loopback($0.netif) } }
 
-  /// Takes over what has come into TIME_WAIT; after each entry into lwIP that may have ended a connection.
-  func sweepTimeWait() { timeWait.sweep(nowMilliseconds: nowMilliseconds) }
+  /// Takes lwIP's lists over, after each entry that may have made, moved or ended a connection.
+  func leaveLwip() {
+    blocks.park()
+    timeWait.sweep(blocks, nowMilliseconds: nowMilliseconds)
+  }
 
   // MARK: Events
 

@@ -59,12 +59,10 @@ struct TimeWaitTable {
   }
 
   /// Takes over what lwIP has put into TIME_WAIT since the last sweep.
-  mutating func sweep(nowMilliseconds: UInt64) {
+  mutating func sweep(_ blocks: ControlBlockTable, nowMilliseconds: UInt64) {
     while let pcb = nc_tcp_take_time_wait() {
-      let tuple = FourTuple(
-        interfaceIndex: pcb.pointee.netif_idx,
-        local: Endpoint(address: IPAddress(&pcb.pointee.local_ip), port: pcb.pointee.local_port),
-        remote: Endpoint(address: IPAddress(&pcb.pointee.remote_ip), port: pcb.pointee.remote_port))
+      blocks.release(pcb)
+      let tuple = pcb.tuple
       if let old = entries[tuple] {
         if old.pcb == pcb { continue }
         nc_tcp_free_time_wait(old.pcb)

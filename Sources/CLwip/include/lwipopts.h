@@ -81,6 +81,7 @@
 #define LWIP_TCP_SACK_OUT 1
 #define LWIP_TCP_MAX_SACK_NUM 4
 #define LWIP_TCP_KEEPALIVE 1
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 1 /* which list of LwipGlue's ControlBlockTable a block is on */
 #define TCP_LISTEN_BACKLOG 1 /* bounds half-open connections per listener; the accept queue is the daemon's */
 #define SO_REUSE 1
 #define TCP_TMR_INTERVAL 25       /* ms; the RTO's granularity is twice that. LwipGlue keeps Linux's 200 ms floor */

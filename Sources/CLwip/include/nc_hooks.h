@@ -4,6 +4,7 @@
 #define NC_HOOKS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "lwip/err.h"
 #include "lwip/ip_addr.h"
@@ -22,6 +23,8 @@ struct nc_hooks {
   /// The sequence number behind the last urgent byte of a PCB; false where it has none under way. NULL until a connection
   /// first sends urgent data.
   bool (*tcp_urgent_end)(const struct tcp_pcb *pcb, u32_t *end);
+  /// lwIP has freed a PCB with this mark (nc_tcp_set_mark), if that is not 0.
+  void (*tcp_freed)(uintptr_t mark);
   /// The interface for a packet that belongs to no PCB bound to one (a RST, say); NULL: lwIP's own routing.
   struct netif *(*ip4_route)(const ip4_addr_t *source, const ip4_addr_t *destination);
   struct netif *(*ip6_route)(const ip6_addr_t *source, const ip6_addr_t *destination);
@@ -33,6 +36,9 @@ struct nc_hooks {
 };
 
 extern struct nc_hooks nc_hooks;
+
+/// Keeps a word with a PCB for whoever lists PCBs outside of lwIP.
+void nc_tcp_set_mark(struct tcp_pcb *pcb, uintptr_t mark);
 
 u32_t nc_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
 err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t payload_bytes);

@@ -54,7 +54,7 @@ static inline void nc_set_now_milliseconds(u32_t now) {
 
 /// Installs the hooks; without effect on the packaged library, which has none.
 static inline void nc_install_hooks(
-    u32_t (*isn)(const ip_addr_t *, u16_t, const ip_addr_t *, u16_t),
+    u32_t (*isn)(const ip_addr_t *, u16_t, const ip_addr_t *, u16_t), void (*freed)(uintptr_t),
     err_t (*inpacket)(struct tcp_pcb *, struct tcp_hdr *, u16_t),
     struct netif *(*ip4_route)(const ip4_addr_t *, const ip4_addr_t *),
     struct netif *(*ip6_route)(const ip6_addr_t *, const ip6_addr_t *),
@@ -62,13 +62,14 @@ static inline void nc_install_hooks(
     const ip6_addr_t *(*ip6_gateway)(struct netif *, const ip6_addr_t *)) {
 #ifdef NC_LWIP_SOURCE
   nc_hooks.tcp_isn = isn;
+  nc_hooks.tcp_freed = freed;
   nc_hooks.tcp_inpacket = inpacket;
   nc_hooks.ip4_route = ip4_route;
   nc_hooks.ip6_route = ip6_route;
   nc_hooks.ip4_gateway = ip4_gateway;
   nc_hooks.ip6_gateway = ip6_gateway;
 #else
-  (void)isn, (void)inpacket, (void)ip4_route, (void)ip6_route, (void)ip4_gateway, (void)ip6_gateway;
+  (void)isn, (void)freed, (void)inpacket, (void)ip4_route, (void)ip6_route, (void)ip4_gateway, (void)ip6_gateway;
 #endif
 }
 
@@ -236,6 +237,57 @@ static inline void *nc_tcp_listener_argument(const struct tcp_pcb *pcb) {
 #endif
 }
 static inline struct tcp_pcb *nc_tcp_active_pcbs(void) { return tcp_active_pcbs; }
+/// Puts a PCB on lwIP's list of active ones.
+static inline void nc_tcp_put_active(struct tcp_pcb *pcb) {
+  pcb->next = tcp_active_pcbs;
+  tcp_active_pcbs = pcb;
+}
+/// Takes the first PCB off that list, or NULL.
+static inline struct tcp_pcb *nc_tcp_take_active(void) {
+  struct tcp_pcb *pcb = tcp_active_pcbs;
+  if (pcb != NULL) {
+    tcp_active_pcbs = pcb->next;
+    pcb->next = NULL;
+  }
+  return pcb;
+}
+/// Has lwIP's TCP timer run; it does so only where a PCB is on the list, and takes care not to run twice.
+static inline void nc_tcp_start_timer(struct tcp_pcb *any) {
+  struct tcp_pcb *const list = tcp_active_pcbs;
+  tcp_active_pcbs = any;
+  tcp_timer_needed();
+  tcp_active_pcbs = list;
+}
+/// The word that nc_tcp_set_mark() has kept with a PCB; 0 at first.
+static inline uintptr_t nc_tcp_mark(const struct tcp_pcb *pcb) {
+#ifdef NC_LWIP_SOURCE
+  return (uintptr_t)pcb->ext_args[0].data;
+#else
+  (void)pcb;
+  return 0;
+#endif
+}
+#ifndef NC_LWIP_SOURCE
+static inline void nc_tcp_set_mark(struct tcp_pcb *pcb, uintptr_t mark) { (void)pcb, (void)mark; }
+#endif
+/// Whether lwIP's timers have anything to do with a PCB, keepalive probes aside.
+static inline bool nc_tcp_has_work(const struct tcp_pcb *pcb) {
+  if (pcb->state != ESTABLISHED && pcb->state != CLOSE_WAIT) return true;
+  if (pcb->unacked != NULL || pcb->unsent != NULL || pcb->refused_data != NULL || pcb->persist_backoff != 0) return true;
+#if TCP_QUEUE_OOSEQ
+  if (pcb->ooseq != NULL) return true;
+#endif
+  return (pcb->flags & (TF_ACK_DELAY | TF_ACK_NOW | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_BACKLOGPEND)) != 0;
+}
+static inline bool nc_tcp_keeps_alive(const struct tcp_pcb *pcb) { return ip_get_option(pcb, SOF_KEEPALIVE) != 0; }
+/// Whether a frame could not be had, or was refused, when the PCB last sent.
+static inline bool nc_tcp_lacked_memory(const struct tcp_pcb *pcb) { return (pcb->flags & TF_NAGLEMEMERR) != 0; }
+/// Runs of lwIP's slow timer.
+static inline u32_t nc_tcp_ticks(void) { return tcp_ticks; }
+/// Lets lwIP's clock of slow timer ticks be `ticks`, but never go back: the timer itself rests while nothing needs it.
+static inline void nc_tcp_set_ticks(u32_t ticks) {
+  if ((s32_t)(ticks - tcp_ticks) > 0) tcp_ticks = ticks;
+}
 /// Takes the first PCB off lwIP's TIME_WAIT list, or NULL.
 static inline struct tcp_pcb *nc_tcp_take_time_wait(void) {
   struct tcp_pcb *pcb = tcp_tw_pcbs;
