@@ -23,7 +23,8 @@ final class ControlBlockTable {
   private var buckets: UnsafeMutableBufferPointer<ControlBlock?>
   /// Blocks in the buckets; those that are presented do not count.
   private var parked = 0
-  private let secret: (UInt64, UInt64) = (.random(in: .min ... .max) | 1, .random(in: .min ... .max) | 1)  // getrandom(2)
+  /// Random (getrandom(2)), and not 0.
+  private let secret: (UInt64, UInt64) = (.random(in: .min ... .max) | 1, .random(in: .min ... .max) | 1)
   private var busy: [ControlBlock] = []
   private var watched: [ControlBlock] = []
   private var watchPosition = 0
