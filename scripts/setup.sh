@@ -37,6 +37,7 @@ iputils-ping   | test            | cmd:ping             | pings the daemon's add
 procps         | test            | cmd:ps               | looks at processes and their memory
 dnsmasq-base   | test            | cmd:dnsmasq          | name server, DHCP server and router advertisements for the tests
 strace         | test            | cmd:strace           | shows that no name is asked of the host's resolver
+nftables       | test            | cmd:nft              | loses packets on the kernel's side of a tap
 wget           | test            | cmd:wget             | a client that looks names up by itself
 LIST
 }

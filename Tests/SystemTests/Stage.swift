@@ -39,13 +39,14 @@ final class HubStage {
   let home: TemporaryHome
   var daemon: DaemonProcess
 
-  init(ipv6: Bool = false, environment: [String: String] = [:]) throws {
+  /// - Parameter lines: further lines of the right network's file.
+  init(ipv6: Bool = false, lines: [String] = [], environment: [String: String] = [:]) throws {
     binaries = try Binaries.located()
     let hub = "hub:h" + UniqueName.suffix()
     left = NetworkConfiguration(
       link: hub, addresses: ["\(Address.left)/24"] + (ipv6 ? ["\(Address.left6)/64"] : []))
     right = NetworkConfiguration(
-      link: hub, addresses: ["\(Address.right)/24"] + (ipv6 ? ["\(Address.right6)/64"] : []))
+      link: hub, addresses: ["\(Address.right)/24"] + (ipv6 ? ["\(Address.right6)/64"] : []), lines: lines)
     home = try TemporaryHome([left, right])
     daemon = try DaemonProcess(home, binaries: binaries, environment: environment)
   }

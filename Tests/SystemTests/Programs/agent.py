@@ -169,17 +169,20 @@ def op_recvfrom(name):
 
 
 def op_drain(name, milliseconds):
-    """Receives flooded datagrams until none comes for so long: how many, and whether their numbers only rose."""
+    """Receives flooded datagrams until none comes for so long: how many, whether their numbers only rose, and whether
+    nothing but the padding was behind them."""
     sockets[name].settimeout(int(milliseconds) / 1000)
-    last, count, rising = -1, 0, True
+    last, count, rising, whole = -1, 0, True, True
     try:
         while True:
-            number = struct.unpack("!I", sockets[name].recv(70000)[:4])[0]
+            datagram = sockets[name].recv(70000)
+            number = struct.unpack("!I", datagram[:4])[0]
             rising, last, count = rising and number > last, number, count + 1
+            whole = whole and not datagram[4:].strip(b".")
     except TimeoutError:
         pass
     sockets[name].settimeout(None)
-    return f"{count} {'rising' if rising else 'disordered'}"
+    return f"{count} {'rising' if rising else 'disordered'} {'whole' if whole else 'spoilt'}"
 
 
 def op_allow(name, what):
