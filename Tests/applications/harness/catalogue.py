@@ -79,3 +79,15 @@ def find(substring="", top=HERE):
     if not tests:
         raise Broken(f"no test's name holds {substring!r}")
     return tests
+
+
+def folders(test, work, binaries, pip):
+    """What a test sees under /mnt, by name; those of its own are made."""
+    found = {"bin": binaries, "harness": HERE / "harness", "lib": HERE / "lib", "scripts": ROOT / "scripts",
+             "test": test.folder, "app": test.folder.parent}
+    if pip:
+        found["pip"] = pip
+    for name in ("exchange", "home", "netcon", "monitor"):
+        found[name] = pathlib.Path(work) / name
+        found[name].mkdir(exist_ok=True)
+    return found

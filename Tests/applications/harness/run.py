@@ -91,16 +91,25 @@ def play_in(test, options, users, work):
                "private", "--", "/usr/bin/python3", "-B", str(HERE / "harness" / "stage.py"), str(test.folder), str(work),
                str(options.bin_dir), options.form, str(PIP) if test.pip else "", options.engine]
     limit = (test.seconds_full if options.form == "full" else test.seconds) + GRACE_SECONDS
+    begin = time.monotonic()
     with open(work / "stage.log", "wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                                    preexec_fn=die_with_parent)
+        container = None
+        if options.engine in ("docker", "podman"):
+            binds = catalogue.folders(test, work, options.bin_dir, PIP if test.pip else "")
+            container = engine.Container(options.engine, test, work, binds)
         try:
-            process.wait(limit)
+            if container:
+                container.serve(process, time.monotonic() + limit)
+            process.wait(max(0.1, begin + limit - time.monotonic()))
         except subprocess.TimeoutExpired:
             pass
         finally:
             process.kill()
             process.wait()
+            if container:
+                container.end()
     outcome = work / "outcome.json"
     if outcome.exists():
         return json.loads(outcome.read_text())

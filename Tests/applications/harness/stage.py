@@ -86,8 +86,8 @@ class Children:
 
 
 class Stage:
-    def __init__(self, test, work, form, native):
-        self.test, self.full, self.native, self.work = test, form == "full", native, pathlib.Path(work)
+    def __init__(self, test, work, form, engine):
+        self.test, self.full, self.engine, self.work = test, form == "full", engine, pathlib.Path(work)
         self.children = Children()
         self.daemon = None
         self.deadline = time.monotonic() + self.limit()
@@ -96,13 +96,7 @@ class Stage:
         run("mount", "-t", "proc", "proc", "/proc")
         run("mount", "-t", "tmpfs", "-o", "mode=755", "netcond", "/mnt")
         # From here on nothing is looked up by its path on the machine: /tmp, where it may be, is replaced below.
-        binds = {"work": self.work, "bin": binaries, "harness": catalogue.HERE / "harness", "lib": catalogue.HERE / "lib",
-                 "scripts": catalogue.ROOT / "scripts", "test": self.test.folder, "app": self.test.folder.parent}
-        if pip:
-            binds["pip"] = pip
-        for name in ("exchange", "home", "netcon", "monitor"):
-            binds[name] = self.work / name
-            binds[name].mkdir()
+        binds = {"work": self.work, **catalogue.folders(self.test, self.work, binaries, pip)}
         os.chmod(self.work / "exchange", 0o1777)
         for name, source in binds.items():
             os.mkdir(f"/mnt/{name}")
@@ -160,12 +154,22 @@ class Stage:
         run("ip", "link", "set", "nc0", "up")
 
     def start_container(self):
-        if self.native:
+        if self.engine == "native":
             return self.start_native()
         environment = self.environment("netcon")
         environment["ZT_NC_NETWORK"] = f"/mnt/home/nc_{NETWORK}"
         environment["NETCOND_INTERCEPT_LIBRARY"] = "/mnt/bin/libzerotierintercept.so"
+        if self.engine != "namespaces":
+            return self.want_container(environment)
         return self.children.spawn(CONTAINER, self.work / "netcon.log", environment, "/mnt/netcon")
+
+    def want_container(self, environment):
+        """The engine's, which engine.Container runs: a process of ours stands for it, and ends with its status."""
+        wanted = "".join(f"{name}={value}\n" for name, value in environment.items() if name != "HOME")
+        (self.work / ".wanted").write_text(wanted)
+        (self.work / ".wanted").rename(self.work / "container.wanted")
+        wait = "until [ -e /mnt/work/container.exit ]; do sleep 0.05; done; exit $(cat /mnt/work/container.exit)"
+        return self.children.spawn(["sh", "-c", wait], self.work / "netcon.log", environment, "/mnt/netcon")
 
     def start_native(self):
         """The same script on the kernel's stack, across a veth: does a test fail by itself?"""
@@ -196,7 +200,7 @@ class Stage:
             if self.children.wait([prepare], self.deadline) is None or self.children.ended[prepare] != 0:
                 return self.verdict("prepare.sh", self.children.ended.get(prepare))
         descriptors = 0
-        if not self.native:
+        if self.engine != "native":
             self.start_daemon()
             descriptors = self.descriptors()
         sides = {self.start_container(): "netcon", self.start_monitor(): "monitor"}
@@ -212,7 +216,7 @@ class Stage:
                 self.publish(f"{side}_failed")
                 return self.verdict(f"{side}_entrypoint.sh", self.children.ended[pid])
             self.publish(f"{side}_done")
-        return ("OK", "") if self.native else self.end_daemon(descriptors)
+        return ("OK", "") if self.engine == "native" else self.end_daemon(descriptors)
 
     def limit(self):
         return self.test.seconds_full if self.full else self.test.seconds
@@ -248,7 +252,7 @@ def main():
     folder, work, binaries, form, pip, engine = sys.argv[1:7]
     test = next(test for test in catalogue.find(top=pathlib.Path(folder).parent.parent)
                 if test.folder == pathlib.Path(folder))
-    stage = Stage(test, work, form, engine == "native")
+    stage = Stage(test, work, form, engine)
     begin = time.monotonic()
     try:
         stage.prepare_folders(binaries, pip)
