@@ -18,7 +18,7 @@ from catalogue import Broken, Test, find  # noqa: E402
 
 PASSES = "exit 0\n"
 ABOUT = "application=none\nversion=echo 1\nrole=server\ndoes=nothing\nseconds=30\n"
-HUNG = "sleep 1000000"
+HUNG = f"sleep 1{os.getpid():07}"  # unlike those of another run beside this one
 
 
 def processes(word):
@@ -106,11 +106,12 @@ assert peer[0] == "'$PEER'" and c.recv(1) == b"x"'
 
     def test_nothing_is_left_when_the_harness_is_killed(self):
         self.add("long", netcon=HUNG + "4\n", monitor=HUNG + "5\n")
-        harness = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        environment = {**os.environ, "TMPDIR": str(self.top.parent)}
+        harness = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
         self.wait("the test to run", lambda: len(processes(HUNG)) == 2)
         harness.send_signal(signal.SIGKILL)
         harness.wait()
-        self.wait("all to end", lambda: not processes(HUNG) and not processes("netcond-apps."))
+        self.wait("all to end", lambda: not processes(HUNG) and not processes(f"{self.top.parent}/netcond-apps."))
 
     def wait(self, what, condition):
         end = time.monotonic() + 60
