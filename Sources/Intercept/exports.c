@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -100,7 +101,7 @@ NC_EXPORT int setsockopt(int fd, int level, int option, const void *value, sockl
 
 NC_EXPORT int shutdown(int fd, int how) {
   struct nc_name name;
-  if (!is_ours(fd, &name)) return nc_native()->shutdown(fd, how);
+  if ((nc_is_sandboxed() && nc_hint(fd) == NC_HINT_STREAM) || !is_ours(fd, &name)) return nc_native()->shutdown(fd, how);
   return (int)finish(nc_shutdown(fd, &name, how));
 }
 
@@ -149,6 +150,8 @@ NC_EXPORT long syscall(long number, ...) {
     case SYS_fcntl: return fcntl((int)a, (int)b, c);
     case SYS_ioctl: return ioctl((int)a, (unsigned long)b, c);
     case SYS_pidfd_getfd: return pidfd_getfd((int)a, (int)b, (unsigned)c);
+    case SYS_prctl: return prctl((int)a, b, c, d, e);
+    case SYS_seccomp: return nc_export_seccomp((unsigned)a, (unsigned)b, (void *)c);
     case SYS_execve: return execve((const char *)a, (char *const *)b, (char *const *)c);
     case SYS_execveat: return execveat((int)a, (const char *)b, (char *const *)c, (char *const *)d, (int)e);
     default: break;

@@ -20,4 +20,7 @@ ssize_t nc_export_sendto(int fd, const void *data, size_t bytes, int flags, cons
                          socklen_t length);
 ssize_t nc_export_recvfrom(int fd, void *data, size_t bytes, int flags, struct sockaddr *address, socklen_t *length);
 
+/// seccomp(2), for which libc has no function.
+long nc_export_seccomp(unsigned operation, unsigned flags, void *argument);
+
 #endif

@@ -39,6 +39,7 @@ static inline bool is_plain_receive(int flags) { return (flags & ~PLAIN_RECEIVE)
 // A stream's send went out with MSG_NOSIGNAL. Returns true where `*result` is the call's; false where the fd is none of
 // ours and the call must be made again as it was.
 static bool is_sent(int fd, int flags, size_t bytes, ssize_t *result) {
+  if (nc_is_sandboxed()) return *result >= 0 || errno != ENOTSOCK;
   if (__builtin_expect(*result >= 0, 1)) {
     if (__builtin_expect((size_t)*result < bytes, 0)) nc_stream_cut(fd);
     return true;
@@ -58,7 +59,7 @@ static bool is_sent(int fd, int flags, size_t bytes, ssize_t *result) {
 // Likewise a receipt: of the errors of a connection, the kernel knows ECONNRESET only.
 static ssize_t finish_received(int fd, ssize_t result) {
   struct nc_name name;
-  if (result >= 0 || errno != ECONNRESET) return result;
+  if (result >= 0 || errno != ECONNRESET || nc_is_sandboxed()) return result;
   if (nc_identify(fd, &name)) return finish(nc_stream_reset(fd, &name));
   errno = ECONNRESET;
   return result;
@@ -91,7 +92,7 @@ NC_EXPORT ssize_t write(int fd, const void *data, size_t bytes) {
   struct nc_name name;
   enum way way = find_way(fd, true, &name);
   if (way == WAY_HERE) return send_bytes(fd, &name, data, bytes, 0, NULL, 0);
-  if (way == WAY_STREAM) {
+  if (way == WAY_STREAM && !nc_is_sandboxed()) {
     ssize_t sent = nc_native()->send(fd, data, bytes, MSG_NOSIGNAL);
     if (is_sent(fd, 0, bytes, &sent)) return sent;
   }
@@ -101,7 +102,7 @@ NC_EXPORT ssize_t write(int fd, const void *data, size_t bytes) {
 NC_EXPORT ssize_t writev(int fd, const struct iovec *parts, int count) {
   struct nc_name name;
   enum way way = count < 0 || count > UIO_MAXIOV ? WAY_FOREIGN : find_way(fd, true, &name);
-  if (way != WAY_FOREIGN) {
+  if (way == WAY_HERE || (way == WAY_STREAM && !nc_is_sandboxed())) {
     struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     if (way == WAY_HERE) return finish(send_message(fd, &name, &message, 0));
     ssize_t sent = nc_native()->sendmsg(fd, &message, MSG_NOSIGNAL);

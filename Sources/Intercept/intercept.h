@@ -7,6 +7,7 @@
 //   exports.c    the interposed symbols that steer a socket; for each fd, ours or not
 //   exports_poll.c   poll() and ppoll(), for the errors of datagram sockets
 //   exports_data.c   those that move data: they pass on to libc at once what hints.c says is none of ours
+//   exports_sandbox.c   whether the program has put a seccomp filter on itself
 //   identity.c   what an fd is: nc_identify reads the abstract names the daemon gave to the ends of the pair
 //   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process
 //   exports_exec.c exec.c exec_target.c   what a program passes on to those it starts, and which cannot take it
@@ -94,6 +95,7 @@ struct sigevent;
   F(int, recvmmsg, (int, struct mmsghdr *, unsigned, int, struct timespec *))                                          \
   F(int, poll, (struct pollfd *, nfds_t, int))                                                                         \
   F(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))                                  \
+  F(int, prctl, (int, ...))                                                                                            \
   F(int, dup, (int))                                                                                                   \
   F(int, dup2, (int, int))                                                                                             \
   F(int, dup3, (int, int, int))                                                                                        \
@@ -228,6 +230,13 @@ void nc_hint_copy(int from, int to);
 void nc_hint_settle(int fd, uint8_t seen);
 /// Looks at the fds that the process began with.
 void nc_hints_begin(void);
+
+// exports_sandbox.c
+
+extern int nc_sandbox;
+
+/// Whether this process has put a seccomp filter on itself: a call that the app has not made itself may end it.
+static inline bool nc_is_sandboxed(void) { return __atomic_load_n(&nc_sandbox, __ATOMIC_RELAXED) != 0; }
 
 // rpc.c
 
