@@ -77,14 +77,14 @@ demo: build ## two programs, neither recompiled, move 100 MB over a network that
 	@NETCOND_BIN_DIR='$(abspath $(RELEASE))' scripts/demo.sh
 
 bench: SETUP_STEP = bench
-bench: build ## compares with kernel TCP over veth (QUICK=1: two minutes); needs root and /dev/net/tun
+bench: build ## compares with kernel TCP, pasta and slirp4netns (QUICK=1: three minutes; ONLY=substring); needs root and /dev/net/tun
 	@if [ "$$(id -u)" != 0 ] || [ ! -c /dev/net/tun ]; then \
 	  echo "make bench: needs root and /dev/net/tun, for network namespaces and a tap." >&2; \
 	  echo "  Cure: sudo env PATH=\"\$$PATH\" make bench QUICK=1; in a container: --privileged --device /dev/net/tun" >&2; \
 	  exit 1; \
 	fi
-	NETCOND_BIN_DIR='$(abspath $(RELEASE))' $(RELEASE)/netcond-bench compare --json bench-report/compare.json \
-	  $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_FLAGS)
+	NETCOND_BIN_DIR='$(abspath $(RELEASE))' $(RELEASE)/netcond-bench compare --report bench-report \
+	  $(if $(filter-out 0,$(QUICK)),--quick) $(if $(ONLY),--only '$(ONLY)') $(BENCH_FLAGS)
 
 # Only what a former 'make' did not build yet is built here, so 'sudo make install' needs no toolchain after it.
 ensure-built:

@@ -74,9 +74,10 @@ let package = Package(
     .executableTarget(name: "netcond", dependencies: ["NetcondCore"], swiftSettings: swift),
     // Tests/TestSupport is a library of the tests and of the benchmark: processes, namespaces, daemons on a stage.
     .target(name: "TestSupport", dependencies: ["NetcondRPC"], path: "Tests/TestSupport", swiftSettings: swift),
+    .systemLibrary(name: "CEpoll", path: "Benchmarks/CEpoll"),
     .target(
       name: "BenchKit",
-      dependencies: ["TestSupport", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["TestSupport", "CEpoll", "CTun", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       path: "Benchmarks/BenchKit", swiftSettings: swift),
     .executableTarget(
       name: "netcond-bench", dependencies: ["BenchKit"], path: "Benchmarks/NetcondBench", swiftSettings: swift),

@@ -25,13 +25,18 @@ binutils       | build test      | cmd:readelf          | linker; readelf and nm
 git            | build           | cmd:git              | SwiftPM fetches Swift packages with it
 ca-certificates| build           | pkg:ca-certificates  | lets git trust the servers of Swift packages
 make           | build           | cmd:make             | the Makefile
-curl           | demo test       | cmd:curl             | an unmodified client
+curl           | demo test bench | cmd:curl             | an unmodified client
 python3        | demo test bench | cmd:python3          | an unmodified server (http.server), and test programs
 iproute2       | demo test bench | cmd:ip               | network namespaces: the kernel's own stack as the peer across a tap
 valgrind       | test            | cmd:valgrind         | watches the memory of an intercepted program
 gcc            | test bench      | cmd:gcc              | small C programs that the tests run with and without the library; sanitizers
 libc6-dev      | test bench      | pkg:libc6-dev        | headers for them
-nginx-light    | test            | cmd:nginx            | a real server (epoll, sendfile, accept4); its system service stays off
+passt          | test bench      | cmd:pasta            | pasta, a peer to compare with
+slirp4netns    | test bench      | cmd:slirp4netns      | another one
+wrk            | test bench      | cmd:wrk              | load on nginx
+redis-server   | test bench      | cmd:redis-server     | a server under load; its system service stays off
+redis-tools    | test bench      | cmd:redis-benchmark  | that load
+nginx-light    | test bench      | cmd:nginx            | a real server (epoll, sendfile, accept4); its system service stays off
 openssl        | test            | cmd:openssl          | certificates for TLS tests, s_client and s_server
 iputils-ping   | test            | cmd:ping             | pings the daemon's addresses
 procps         | test            | cmd:ps               | looks at processes and their memory

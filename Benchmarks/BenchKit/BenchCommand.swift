@@ -4,8 +4,8 @@ internal import ArgumentParser
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "netcond-bench",
-    abstract: "Transfers and connection churn of an ordinary socket program; compares netcond with the kernel's TCP.",
-    subcommands: [ServeCommand.self, ClientCommand.self, CompareCommand.self])
+    abstract: "The benchmark: ordinary socket programs, and what compares netcond with others by them.",
+    subcommands: [ServeCommand.self, ClientCommand.self, CompareCommand.self, HistoryCommand.self, RelayCommand.self])
 }
 
 /// Runs the command line of this process; ends the process with 64 for wrong usage, 1 for a failure.

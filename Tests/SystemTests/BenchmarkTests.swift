@@ -64,25 +64,52 @@ extension SystemTests {
         let command = BenchClient.command(binaries, scenario, server.endpoint, ["--bytes", "1000000", "--digest"])
         #expect(try BenchClient.run(command, seconds: 20).verified, "\(scenario)")
       }
-      let churn = BenchClient.command(binaries, "churn", server.endpoint, ["--count", "100", "--concurrency", "3"])
-      let result = try BenchClient.run(churn, seconds: 20)
-      #expect(result.connections == 100)
+      for options in [["--concurrency", "3"], ["--concurrency", "3", "--non-blocking"], ["--reset"]] {
+        let churn = BenchClient.command(binaries, "churn", server.endpoint, ["--count", "100"] + options)
+        let result = try BenchClient.run(churn, seconds: 20)
+        #expect(result.connections == 100 && result.latency?.count == 100, "\(options)")
+      }
+      for connections in ["1", "8"] {
+        let options = ["--count", "200", "--chunk", "1000", "--concurrency", connections]
+        let echo = BenchClient.command(binaries, "echo", server.endpoint, options)
+        #expect(try BenchClient.run(echo, seconds: 20).requests >= 190, "\(connections)")
+      }
+      let streams = BenchClient.command(
+        binaries, "bulk-send", server.endpoint, ["--bytes", "100000", "--concurrency", "8"])
+      #expect(try BenchClient.run(streams, seconds: 20).bytes == 800_000)
+      let datagrams = BenchClient.command(
+        binaries, "datagrams", server.endpoint, ["--count", "50", "--chunk", "1400"])
+      let result = try BenchClient.run(datagrams, seconds: 20)
+      #expect(result.sentDatagrams == 50 && result.arrivedDatagrams > 0)
     }
 
-    @Test("compare in small: all workloads on both sides, a table and JSON, and nothing left behind", .needsTap)
+    /// One scenario of each kind, so that no kind can break unseen.
+    private static let kinds = [
+      "bulk send, 8 streams, 1 KiB writes, IPv6", "bulk receive, 1 stream", "round trip, 1 B, 1 connection",
+      "round trip, 1 KiB, 64", "churn as client, 64 at once, non-blocking connect, closed by RST",
+      "churn as server, 1 at once", "nginx, 1 KiB, connection-close", "redis-benchmark -P 16", "UDP send, 8 KiB",
+      "UDP receive, 64 B", "bulk send beside 1000 idle", "bulk receive, 40 ms", "one network, bulk", "hub, round trip",
+    ]
+
+    @Test("compare in small: every kind of scenario, all contenders, and the reports", .needsTap)
     func compare() throws {
       let binaries = try Binaries.located()
       let folder = try TemporaryFolder("cmp")
-      let file = folder.path + "/figures.json"
+      let tiny = ["--rounds", "1", "--seconds", "0.05", "--pin", "same", "--report", folder.path + "/report"]
       let command = Command(
         binaries.bench,
-        ["compare", "--rounds", "1", "--seconds", "0.05", "--pin", "same", "--json", file, "--bin", binaries.folder])
-      let result = try run(command, seconds: 60).checked()
-      for workload in ["bulk send", "bulk receive", "churn as client", "churn as server"] {
-        #expect(result.standardOutput.contains(workload))
-      }
-      let figures = try readFile(file)
-      #expect(figures.contains("\"verdicts\"") && figures.contains("\"kernel\""))
+        ["compare", "--bin", binaries.folder] + tiny + Benchmark.kinds.flatMap { ["--only", $0] })
+      let result = try run(command, seconds: 240).checked()
+      for kind in Benchmark.kinds { #expect(result.standardOutput.contains(kind), "\(kind)") }
+      #expect(result.standardOutput.contains("\ntargets"))
+      let figures = try readFile(folder.path + "/report/report.json")
+      #expect(figures.contains("\"targets\"") && figures.contains("\"kernel\"") && figures.contains("io_uring"))
+      let page = try readFile(folder.path + "/report/report.html")
+      #expect(page.contains("<svg") && !page.contains("src=") && !page.contains("href="), "refers to nothing outside")
+      #expect(try readFile(folder.path + "/report/summary.svg").hasPrefix("<svg"))
+      let history = Command(
+        binaries.bench, ["history", "--scenarios", "--file", folder.path + "/report/history.jsonl"])
+      #expect(try run(history, seconds: 20).checked().standardOutput.contains("round trip, 1 B, 1 connection"))
     }
   }
 }

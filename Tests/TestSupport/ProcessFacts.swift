@@ -57,3 +57,22 @@ public enum Processors {
     try run(Command("taskset", ["-a", "-c", "-p", String(cpu), String(pid)]), seconds: 10).checked()
   }
 }
+
+extension Processors {
+  /// Time that all CPUs spent on anything since the boot, in seconds: the first line of /proc/stat without idle, iowait
+  /// and steal (proc(5)).
+  public static func busySeconds() throws -> Double {
+    let fields = try readFile("/proc/stat").prefix { $0 != "\n" }.split(separator: " ").dropFirst().map {
+      Double($0) ?? 0
+    }
+    guard fields.count >= 7 else { throw SupportError("/proc/stat has too few fields") }
+    return (fields[0] + fields[1] + fields[2] + fields[5] + fields[6]) / Double(sysconf(Int32(_SC_CLK_TCK)))
+  }
+}
+
+extension ProcessFacts {
+  /// The processes that `pid` started and that run (proc(5), /proc/PID/task/TID/children).
+  public static func children(_ pid: pid_t) throws -> [pid_t] {
+    try readFile("/proc/\(pid)/task/\(pid)/children").split(separator: " ").compactMap { pid_t($0) }
+  }
+}

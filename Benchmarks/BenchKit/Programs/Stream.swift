@@ -46,13 +46,41 @@ struct Stream: ~Copyable {
   }
 
   /// Sends raw bytes, all of them.
+  func sendAll(_ bytes: UnsafeRawBufferPointer) throws(SupportError) {
+    var done = 0
+    while done < bytes.count { done += try writeSome(UnsafeRawBufferPointer(rebasing: bytes[done...])) }
+  }
+
+  /// Sends raw bytes, all of them.
   func sendAll(_ bytes: [UInt8]) throws(SupportError) {
     var done = 0
     while done < bytes.count {
-      let result = bytes.withUnsafeBytes { all in
-        write(descriptor, UnsafeRawBufferPointer(rebasing: all[done...]).baseAddress, bytes.count - done)
+      let count = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress.map { $0 + done }, bytes.count - done) }
+      if count >= 0 { done += count } else if errno != EINTR { throw .systemCall("write", "the connection") }
+    }
+  }
+
+  /// Receives as many bytes as `expected` has, at most `chunkBytes`, and tells whether they are the same.
+  func receiveAndCompare(_ expected: UnsafeRawBufferPointer) throws(SupportError) -> Bool {
+    var done = 0
+    while done < expected.count {
+      let got = try readSome(expected.count - done)
+      guard got > 0 else { throw SupportError("the peer closed after \(done) of \(expected.count) bytes") }
+      guard let mine = expected.baseAddress, let theirs = buffer.baseAddress, memcmp(mine + done, theirs, got) == 0
+      else {
+        return false
       }
-      if result >= 0 { done += result } else if errno != EINTR { throw .systemCall("write", "the connection") }
+      done += got
+    }
+    return true
+  }
+
+  /// Sends back whatever comes, until end of file.
+  func echoAll() throws(SupportError) {
+    while true {
+      let got = try readSome(chunkBytes)
+      guard got > 0 else { return }
+      try sendAll(UnsafeRawBufferPointer(rebasing: buffer[..<got]))
     }
   }
 

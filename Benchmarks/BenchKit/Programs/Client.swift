@@ -26,8 +26,14 @@ public struct ClientPlan: Sendable {
   public var wantsDigest = false
   /// Transfers one after another, or connections of churn.
   public var count = 1
-  /// Threads of churn.
+  /// Connections at once: threads of bulk and churn, connections of one thread for echo and non-blocking churn.
   public var concurrency = 1
+  /// Churn with non-blocking connects from one thread, instead of blocking ones from `concurrency` threads.
+  public var isNonBlocking = false
+  /// Churn closes with RST instead of FIN.
+  public var closesByReset = false
+  /// Addresses to bind idle connections to, in turn; none: the system chooses.
+  public var sources: [Endpoint] = []
 
   public init(endpoint: Endpoint) { self.endpoint = endpoint }
 }
@@ -46,6 +52,14 @@ public struct ClientResult: Codable, Sendable {
   /// 10⁹ bits of payload per second.
   public var gigabitsPerSecond: Double = 0
   public var connectionsPerSecond: Double = 0
+  /// Answered requests of echo.
+  public var requests = 0
+  public var requestsPerSecond: Double = 0
+  /// Of single requests or connections.
+  public var latency: Latency?
+  /// Datagrams that were sent, and those that arrived whole.
+  public var sentDatagrams = 0
+  public var arrivedDatagrams = 0
   /// User and system time of the client's process, in seconds.
   public var cpuSeconds: Double = 0
   /// `StreamDigest` of the last transfer, as sent and as received; empty when not asked for.
@@ -61,33 +75,49 @@ public struct ClientResult: Codable, Sendable {
     if problem == nil { problem = text }
   }
 
-  fileprivate mutating func finish(since start: Double, cpu: UInt64) {
-    seconds = monotonicSeconds() - start
-    cpuSeconds = Double(cpuNanoseconds(CLOCK_PROCESS_CPUTIME_ID) - cpu) * 1e-9
+  /// Adds what another thread did.
+  mutating func merge(_ other: ClientResult) {
+    bytes += other.bytes
+    connections += other.connections
+    sentDigest = other.sentDigest
+    receivedDigest = other.receivedDigest
+    if !other.verified { fail(other.problem ?? "unknown") }
+  }
+
+  mutating func finish(since start: Start) {
+    seconds = monotonicSeconds() - start.seconds
+    cpuSeconds = Double(cpuNanoseconds(CLOCK_PROCESS_CPUTIME_ID) - start.cpu) * 1e-9
     gigabitsPerSecond = Double(bytes) * 8e-9 / seconds
     connectionsPerSecond = Double(connections) / seconds
+    requestsPerSecond = Double(requests) / seconds
   }
 }
 
-/// The client's scenarios. Each throws `SupportError` on a failed call and tells of wrong bytes in the result.
+/// When a measurement began.
+struct Start {
+  let seconds = monotonicSeconds()
+  let cpu = cpuNanoseconds(CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// The client's scenarios. A failed call is thrown as `SupportError` or told in the result, a wrong byte in the result.
 public enum Client {
   /// The app sends, the server checks.
   public static func bulkSend(_ plan: ClientPlan) throws -> ClientResult {
-    try transfers("bulk-send", plan) { plan, pattern, result throws(SupportError) in
+    transfers("bulk-send", plan) { plan, pattern, result throws(SupportError) in
       try sendOnce(plan, pattern, &result)
     }
   }
 
   /// The server sends, the app checks.
   public static func bulkReceive(_ plan: ClientPlan) throws -> ClientResult {
-    try transfers("bulk-receive", plan) { plan, pattern, result throws(SupportError) in
+    transfers("bulk-receive", plan) { plan, pattern, result throws(SupportError) in
       try receiveOnce(plan, pattern, &result)
     }
   }
 
   /// Both send at the same time, both check.
   public static func duplex(_ plan: ClientPlan) throws -> ClientResult {
-    try transfers("duplex", plan) { plan, pattern, result throws(SupportError) in
+    transfers("duplex", plan) { plan, pattern, result throws(SupportError) in
       var header = RequestHeader(.duplex)
       header.bytes = plan.bytes
       let stream = try connect(plan, &header)
@@ -101,19 +131,30 @@ public enum Client {
     }
   }
 
+  /// `count` transfers one after another in each of `concurrency` threads.
   private static func transfers(
     _ name: String, _ plan: ClientPlan,
-    _ once: (ClientPlan, borrowing Pattern, inout ClientResult) throws(SupportError) -> Void
-  ) throws(SupportError) -> ClientResult {
-    var result = ClientResult(name)
-    let pattern = Pattern(seed: plan.seed, windowBytes: plan.chunkBytes)
-    let (start, cpu) = (monotonicSeconds(), cpuNanoseconds(CLOCK_PROCESS_CPUTIME_ID))
-    for _ in 0..<plan.count {
-      try once(plan, pattern, &result)
-      result.connections += 1
-      if plan.finish != .close && result.sentDigest != result.receivedDigest { result.fail("digests differ") }
+    _ once: @escaping @Sendable (ClientPlan, borrowing Pattern, inout ClientResult) throws(SupportError) -> Void
+  ) -> ClientResult {
+    let shared = PatternCache.pattern(seed: plan.seed, windowBytes: plan.chunkBytes)
+    let all = Mutex(ClientResult(name))
+    let start = Start()
+    Threads.forEach(plan.concurrency) { _ in
+      var mine = ClientResult(name)
+      do throws(SupportError) {
+        for _ in 0..<plan.count {
+          try once(plan, shared.pattern, &mine)
+          mine.connections += 1
+          if plan.finish != .close && mine.sentDigest != mine.receivedDigest { mine.fail("digests differ") }
+        }
+      } catch {
+        mine.fail(error.description)
+      }
+      let outcome = mine
+      all.withLock { $0.merge(outcome) }
     }
-    result.finish(since: start, cpu: cpu)
+    var result = all.withLock { $0 }
+    result.finish(since: start)
     return result
   }
 
@@ -191,46 +232,5 @@ public enum Client {
       position += UInt64(piece)
     }
     return String(digest.value, radix: 16)
-  }
-
-  /// Connections one after another in each thread: connect, 32 bytes there, one byte back, close.
-  public static func churn(_ plan: ClientPlan) throws -> ClientResult {
-    var result = ClientResult("churn")
-    let shared = Mutex(result)
-    let (start, cpu) = (monotonicSeconds(), cpuNanoseconds(CLOCK_PROCESS_CPUTIME_ID))
-    let deadline = plan.seconds.map { start + $0 }
-    Threads.forEach(plan.concurrency) { index in
-      let share = plan.count / plan.concurrency + (index < plan.count % plan.concurrency ? 1 : 0)
-      var made = 0
-      var problem: String?
-      while deadline.map({ monotonicSeconds() < $0 }) ?? (made < share) {
-        do throws(SupportError) {
-          try churnOnce(plan)
-          made += 1
-        } catch {
-          problem = error.description
-          break
-        }
-      }
-      shared.withLock { shared in
-        shared.connections += made
-        if let problem { shared.fail(problem) }
-      }
-    }
-    result = shared.withLock { $0 }
-    result.bytes = UInt64(result.connections) * UInt64(RequestHeader.byteCount + 1)
-    result.finish(since: start, cpu: cpu)
-    return result
-  }
-
-  private static func churnOnce(_ plan: ClientPlan) throws(SupportError) {
-    var header = RequestHeader(.churn)
-    header.seed = plan.seed
-    header.closer = plan.closer
-    let stream = Stream(try plan.endpoint.connected(), chunkBytes: 64)
-    try stream.sendAll(header.encoded)
-    let answer = try stream.receiveAll(1)
-    guard answer == [UInt8(truncatingIfNeeded: plan.seed)] else { throw SupportError("wrong answer byte \(answer)") }
-    if plan.closer == .server { try stream.expectEnd() }
   }
 }

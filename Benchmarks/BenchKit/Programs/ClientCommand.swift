@@ -20,12 +20,15 @@ struct ClientCommand: ParsableCommand {
     case bulkReceive = "bulk-receive"
     case duplex
     case churn
+    case echo
+    case datagrams
+    case idle
   }
 
   static let configuration = CommandConfiguration(
     commandName: "client", abstract: "Runs one scenario against a server and prints a line of JSON.")
 
-  @Argument(help: "bulk-send, bulk-receive, duplex or churn.")
+  @Argument(help: "bulk-send, bulk-receive, duplex, churn, echo, datagrams or idle.")
   var kind: Kind
 
   @Option(help: "The server's IPv4 or IPv6 address.")
@@ -40,14 +43,26 @@ struct ClientCommand: ParsableCommand {
   @Option(help: "Lasts this long instead of counting bytes or connections.")
   var seconds: Double?
 
-  @Option(help: "Transfers one after another; for churn, connections.")
+  @Option(help: "Transfers one after another; connections of churn and idle; requests of echo; datagrams.")
   var count = 1
 
-  @Option(help: "Threads of churn.")
+  @Option(help: "Connections at once.")
   var concurrency = 1
 
-  @Option(help: "Bytes of one read or write.")
+  @Option(help: "Bytes of one read, write, request or datagram.")
   var chunk = 131_072
+
+  @Flag(help: "Churn with non-blocking connects from one thread.")
+  var nonBlocking = false
+
+  @Flag(help: "Churn closes with RST.")
+  var reset = false
+
+  @Option(help: "Addresses of this side that idle connections use in turn.")
+  var source: [String] = []
+
+  @Option(help: "Descriptor that gets 'ready COUNT' once all idle connections are there.")
+  var readyFd: Int32?
 
   @Option(help: "Chooses the content.")
   var seed: UInt64 = 1
@@ -78,12 +93,18 @@ struct ClientCommand: ParsableCommand {
     plan.closer = closeFirst
     plan.finish = finish
     plan.wantsDigest = digest
+    plan.isNonBlocking = nonBlocking
+    plan.closesByReset = reset
+    plan.sources = try source.map { try Endpoint(address: $0, port: 0) }
     let result =
       switch kind {
       case .bulkSend: try Client.bulkSend(plan)
       case .bulkReceive: try Client.bulkReceive(plan)
       case .duplex: try Client.duplex(plan)
       case .churn: try Client.churn(plan)
+      case .echo: try Client.echo(plan)
+      case .datagrams: try Client.datagrams(plan)
+      case .idle: try Client.idle(plan) { count in try ReadyLine.write("ready \(count)", to: readyFd) }
       }
     Log.print(result)
     if !result.verified { throw ExitCode(1) }

@@ -1,5 +1,5 @@
 /// What a connection is for. The client says it in the first 32 bytes.
-public enum Scenario: UInt8, Sendable {
+public enum RequestKind: UInt8, Sendable {
   /// The server receives exactly `byteCount` bytes, then answers with a `Report`.
   case sink = 1
   /// The server receives until end of file; it answers with a `Report` if `wantsReport`, and only logs otherwise.
@@ -10,6 +10,12 @@ public enum Scenario: UInt8, Sendable {
   case duplex = 4
   /// The server answers one byte, the lowest of the seed.
   case churn = 5
+  /// The server sends back what it gets, from a thread that blocks.
+  case echo = 6
+  /// The same from the loop that serves all short connections.
+  case echoInLoop = 7
+  /// The server answers one byte, the lowest of the seed, and keeps the connection.
+  case idle = 8
 }
 
 /// Who closes the connection first, and so keeps its TIME_WAIT.
@@ -23,7 +29,7 @@ public struct RequestHeader: Equatable, Sendable {
   public static let byteCount = 32
   static let magic: UInt32 = 0x4245_434e  // "NCEB" in memory
 
-  public var scenario: Scenario
+  public var scenario: RequestKind
   public var closer: Closer = .client
   public var wantsDigest = false
   public var wantsReport = true
@@ -36,7 +42,7 @@ public struct RequestHeader: Equatable, Sendable {
   /// For `source`: how long the server sends; 0 = `bytes` counts.
   public var durationMilliseconds: UInt32 = 0
 
-  public init(_ scenario: Scenario) { self.scenario = scenario }
+  public init(_ scenario: RequestKind) { self.scenario = scenario }
 
   public var encoded: [UInt8] {
     var buffer = [UInt8](repeating: 0, count: RequestHeader.byteCount)
@@ -57,7 +63,7 @@ public struct RequestHeader: Equatable, Sendable {
   public init?(decoding buffer: UnsafeRawBufferPointer) {
     guard buffer.count >= RequestHeader.byteCount,
       UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: 0, as: UInt32.self)) == RequestHeader.magic,
-      let scenario = Scenario(rawValue: buffer[4]), let closer = Closer(rawValue: buffer[5])
+      let scenario = RequestKind(rawValue: buffer[4]), let closer = Closer(rawValue: buffer[5])
     else { return nil }
     self.scenario = scenario
     self.closer = closer

@@ -6,7 +6,7 @@ internal import Glibc
 /// The period is prime, and so has no factor in common with a segment, a page or a buffer: a run that was lost, doubled
 /// or swapped shows unless it is a multiple of 65,521 bytes long, and then the count or the digest shows it. Checking
 /// is one memcmp against the table, which stays in the L2 cache.
-public struct Pattern: ~Copyable {
+public struct Pattern: ~Copyable, @unchecked Sendable {  // the table never changes
   /// The largest prime below 2^16.
   public static let period = 65_521
 

@@ -45,8 +45,11 @@ public struct Endpoint: Sendable, CustomStringConvertible {
     }
   }
 
-  private func makeSocket() throws(SupportError) -> Int32 {
-    let descriptor = socket(Int32(storage.ss_family), Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+  private func makeSocket(
+    _ type: __socket_type = SOCK_STREAM, flags: __socket_type? = nil
+  ) throws(SupportError) -> Int32 {
+    let bits = type.rawValue | SOCK_CLOEXEC.rawValue | (flags?.rawValue ?? 0)
+    let descriptor = socket(Int32(storage.ss_family), Int32(bits), 0)
     guard descriptor >= 0 else { throw SupportError.systemCall("socket", description) }
     return descriptor
   }
@@ -62,8 +65,48 @@ public struct Endpoint: Sendable, CustomStringConvertible {
     return descriptor
   }
 
+  /// A non-blocking socket whose connection is under way, or made already; the caller closes it.
+  /// - Parameter source: an address to bind to, with port 0: the system then chooses the port by both ends
+  ///   (ip(7), IP_BIND_ADDRESS_NO_PORT).
+  public func connecting(from source: Endpoint? = nil) throws(SupportError) -> Int32 {
+    let descriptor = try makeSocket(flags: SOCK_NONBLOCK)
+    if let source {
+      var on: Int32 = 1
+      setsockopt(descriptor, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, &on, socklen_t(MemoryLayout<Int32>.size))
+      guard source.withAddress({ bind(descriptor, $0, $1) }) == 0 else {
+        throw SupportError.systemCall("bind", source.description)
+      }
+    }
+    guard withAddress({ connect(descriptor, $0, $1) }) == 0 || errno == EINPROGRESS else {
+      let code = errno
+      close(descriptor)
+      throw SupportError.systemCall("connect", description, errno: code)
+    }
+    return descriptor
+  }
+
+  /// What became of a connection that was under way and is writable now (connect(2), SO_ERROR).
+  public static func finishConnecting(_ descriptor: Int32) throws(SupportError) {
+    var code: Int32 = 0
+    var length = socklen_t(MemoryLayout<Int32>.size)
+    guard getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &length) == 0, code == 0 else {
+      throw SupportError.systemCall("connect", "a non-blocking socket", errno: code)
+    }
+  }
+
+  /// A UDP socket with a receive buffer of 4 MiB, or as much as the system allows: bound, or connected. The caller
+  /// closes it.
+  public func datagramSocket(isServer: Bool) throws(SupportError) -> Int32 {
+    let descriptor = try makeSocket(SOCK_DGRAM)
+    var bytes: Int32 = 4 << 20
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
+    let result = withAddress { isServer ? bind(descriptor, $0, $1) : connect(descriptor, $0, $1) }
+    guard result == 0 else { throw SupportError.systemCall(isServer ? "bind" : "connect", "UDP \(description)") }
+    return descriptor
+  }
+
   /// A non-blocking listener with SO_REUSEADDR; the caller closes it.
-  public func listening(backlog: Int32 = 1024) throws(SupportError) -> Int32 {
+  public func listening(backlog: Int32 = 4096) throws(SupportError) -> Int32 {
     let descriptor = try makeSocket()
     var on: Int32 = 1
     setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))

@@ -1,0 +1,93 @@
+internal import TestSupport
+
+/// Namespaces as the measurements need them.
+enum Namespaces {
+  /// netcond's congestion control is CUBIC, Linux's default, too: where a machine has another default, the kernel's side
+  /// gets CUBIC all the same, so that the two are compared and not the two algorithms.
+  static let congestionControl = "cubic"
+
+  /// What this machine's kernel offers, besides what it uses.
+  static func isAvailable(congestionControl name: String) -> Bool {
+    let names = (try? readFile("/proc/sys/net/ipv4/tcp_available_congestion_control")) ?? ""
+    return names.split(whereSeparator: { $0 == " " || $0 == "\n" }).contains { $0 == name }
+  }
+
+  static func make(_ purpose: String) throws -> NetworkNamespace {
+    let namespace = try NetworkNamespace(purpose)
+    // Churn uses up ports: give it all of them, and those in TIME_WAIT again (ip-sysctl).
+    try namespace.set(sysctl: "net/ipv4/ip_local_port_range", "1024 65000")
+    try namespace.set(sysctl: "net/ipv4/tcp_tw_reuse", "1")
+    // A herd of connects at once is no attack.
+    try namespace.set(sysctl: "net/core/somaxconn", "8192")
+    try namespace.set(sysctl: "net/ipv4/tcp_max_syn_backlog", "8192")
+    return namespace
+  }
+
+  /// Makes all routes that a namespace has now use a congestion control. Not by its sysctl: outside the first namespace
+  /// that takes only what tcp_allowed_congestion_control lists; a route takes all that are available (ip-route(8)).
+  static func set(congestionControl name: String = congestionControl, in namespaces: NetworkNamespace...) throws {
+    guard isAvailable(congestionControl: name) else { return }
+    // IPv6 routes to a namespace's own addresses cannot be changed; nothing is measured over them.
+    for namespace in namespaces {
+      for (family, table) in [("-4", "main"), ("-4", "local"), ("-6", "main")] {
+        let show = Command("ip", ["-n", namespace.name, family, "route", "show", "table", table])
+        for line in try run(show, seconds: 10).checked().standardOutput.split(separator: "\n") {
+          let words = line.split(separator: " ").map(String.init)
+          if ["broadcast", "multicast", "anycast"].contains(words[0]) { continue }
+          try namespace.ip([family, "route", "change", "table", table] + words + ["congctl", name])
+        }
+      }
+    }
+  }
+}
+
+/// Addresses of the two ends, the same on every stage with two ends of its own: each has its own namespace or network.
+enum Address {
+  static let prefix = (ipv4: "/24", ipv6: "/64")
+
+  static func of(_ role: Role, _ family: Family) -> String {
+    switch (role, family) {
+    case (.app, .ipv4): "10.78.2.1"
+    case (.peer, .ipv4): "10.78.2.2"
+    case (.app, .ipv6): "fd78:2::1"
+    case (.peer, .ipv6): "fd78:2::2"
+    }
+  }
+
+  /// Both addresses with their prefix lengths, as ip(8) and a network's file want them.
+  static func all(_ role: Role) -> [String] { [of(role, .ipv4) + prefix.ipv4, of(role, .ipv6) + prefix.ipv6] }
+
+  /// Further IPv4 addresses of the peer: one has 64,000 ports to connect from, and 100,000 connections need more.
+  static let morePeers = (11...18).map { "10.78.2.\($0)" }
+}
+
+/// Kernel TCP between two namespaces joined by veth.
+final class VethStage: Stage {
+  private let app: NetworkNamespace
+  private let peer: NetworkNamespace
+
+  init() throws {
+    app = try Namespaces.make("va")
+    peer = try Namespaces.make("vb")
+    _ = try app.connect(
+      to: peer, addresses: Address.all(.app),
+      otherAddresses: Address.all(.peer) + Address.morePeers.map { $0 + Address.prefix.ipv4 })
+    try Namespaces.set(in: app, peer)
+  }
+
+  func wrap(_ command: Command, _ role: Role) -> Command { command.inside(role == .app ? app : peer) }
+  func address(of role: Role, _ family: Family) -> String { Address.of(role, family) }
+}
+
+/// Kernel TCP over the loopback of one namespace.
+final class LoopbackStage: Stage {
+  private let namespace: NetworkNamespace
+
+  init() throws {
+    namespace = try Namespaces.make("lo")
+    try Namespaces.set(in: namespace)
+  }
+
+  func wrap(_ command: Command, _ role: Role) -> Command { command.inside(namespace) }
+  func address(of role: Role, _ family: Family) -> String { family == .ipv4 ? "127.0.0.1" : "::1" }
+}

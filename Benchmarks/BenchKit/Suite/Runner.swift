@@ -1,0 +1,110 @@
+internal import Glibc
+internal import TestSupport
+
+/// Runs the scenarios: in each round every series once, forwards and then backwards, so that what drifts while the run
+/// lasts falls on all alike. After the rounds that try all places, each contender goes on in its best one.
+final class Runner {
+  private struct Entry {
+    let scenario: any Scenario
+    var result: ScenarioResult
+  }
+
+  private let settings: BenchReport.Settings
+  private let binaries: Binaries
+  private let stages: Stages
+  private var entries: [Entry]
+  private let start = monotonicSeconds()
+
+  /// - Parameter pin: which places are tried.
+  init(
+    _ scenarios: [any Scenario], _ settings: BenchReport.Settings, _ binaries: Binaries, pin: Placement.Choice
+  ) throws {
+    self.settings = settings
+    self.binaries = binaries
+    stages = Stages(binaries)
+    let cpus = try Processors.allowed()
+    entries = scenarios.map { scenario in
+      let choice = pin == .both ? scenario.places : pin
+      let series = scenario.contenders.filter(Runner.isInstalled).flatMap { contender in
+        let hasHelper = contender != .kernel && contender != .kernelBBR
+        return Placement.all(choice, cpus: cpus, hasHelper: hasHelper).map {
+          Series(contender: contender, label: scenario.wiring.label(contender), placement: $0)
+        }
+      }
+      return Entry(
+        scenario: scenario,
+        result: ScenarioResult(name: scenario.name, group: scenario.group, metrics: scenario.metrics, series: series))
+    }
+  }
+
+  /// Whether a contender's program is there: the translators are measured where they are installed.
+  static func isInstalled(_ contender: Contender) -> Bool {
+    switch contender {
+    case .pasta, .slirp4netns: Requirements.hasProgram(contender.rawValue)
+    default: true
+    }
+  }
+
+  var results: [ScenarioResult] { entries.map(\.result) }
+  var daemonLog: [String] { stages.daemonLog }
+
+  func run() {
+    for round in 0..<settings.rounds {
+      let order = round % 2 == 0 ? Array(entries.indices) : entries.indices.reversed()
+      for (done, index) in order.enumerated() where round < entries[index].scenario.mostRounds {
+        progress(round, done, entries[index].scenario.name)
+        let series = wanted(index, round)
+        for one in round % 2 == 0 ? series : series.reversed() { measure(index, one) }
+      }
+    }
+    Progress.end()
+  }
+
+  /// The series of a scenario that this round measures.
+  private func wanted(_ index: Int, _ round: Int) -> [Int] {
+    let result = entries[index].result
+    guard round >= settings.roundsOfAllPlaces else { return Array(result.series.indices) }
+    return Contender.allCases.compactMap { contender in
+      guard let best = result.best(contender) else { return nil }
+      return result.series.firstIndex { $0.contender == contender && $0.placement == best.placement }
+    }
+  }
+
+  private func measure(_ index: Int, _ number: Int) {
+    let scenario = entries[index].scenario
+    let series = entries[index].result.series[number]
+    do {
+      let trial = Trial(
+        binaries: binaries, stage: try stages.stage(scenario.wiring, series.contender), placement: series.placement,
+        seconds: max(settings.seconds, scenario.leastSeconds))
+      entries[index].result.series[number].samples.append(try scenario.measure(trial))
+    } catch {
+      entries[index].result.series[number].problems.append("\(error)")
+      stages.discardIfBroken(scenario.wiring, series.contender)
+    }
+  }
+
+  private func progress(_ round: Int, _ done: Int, _ name: String) {
+    let share = (Double(round) + Double(done) / Double(entries.count)) / Double(settings.rounds)
+    Progress.show(
+      "round \(round + 1)/\(settings.rounds), \(Int(share * 100)) %, \(Int(monotonicSeconds() - start)) s: \(name)")
+  }
+}
+
+/// Progress goes to stderr: stdout is the result. On a terminal one line is rewritten.
+enum Progress {
+  private static let isTerminal = isatty(2) == 1
+
+  static func show(_ text: String) {
+    emit(isTerminal ? "\r\u{1b}[Knetcond-bench: \(text)" : "netcond-bench: \(text)\n")
+  }
+
+  static func note(_ text: String) { emit("netcond-bench: \(text)\n") }
+
+  static func end() { if isTerminal { emit("\r\u{1b}[K") } }
+
+  private static func emit(_ text: String) {
+    let bytes = Array(text.utf8)
+    _ = write(2, bytes, bytes.count)
+  }
+}
