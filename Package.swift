@@ -77,7 +77,9 @@ let package = Package(
     .systemLibrary(name: "CEpoll", path: "Benchmarks/CEpoll"),
     .target(
       name: "BenchKit",
-      dependencies: ["TestSupport", "CEpoll", "CTun", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: [
+        "TestSupport", "CEpoll", "CTun", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
       path: "Benchmarks/BenchKit", swiftSettings: swift),
     .executableTarget(
       name: "netcond-bench", dependencies: ["BenchKit"], path: "Benchmarks/NetcondBench", swiftSettings: swift),
