@@ -36,6 +36,18 @@ static inline int nc_interface_set_mtu(int socket, const char *name, int mtu) {
   return ioctl(socket, SIOCSIFMTU, &request);
 }
 
+/// How many packets may wait for the program; -1 and errno on failure.
+static inline int nc_interface_queue_length(int socket, const char *name) {
+  struct ifreq request = nc_interface_request(name);
+  return ioctl(socket, SIOCGIFTXQLEN, &request) == 0 ? request.ifr_qlen : -1;
+}
+
+static inline int nc_interface_set_queue_length(int socket, const char *name, int packets) {
+  struct ifreq request = nc_interface_request(name);
+  request.ifr_qlen = packets;
+  return ioctl(socket, SIOCSIFTXQLEN, &request);
+}
+
 static inline int nc_interface_bring_up(int socket, const char *name) {
   struct ifreq request = nc_interface_request(name);
   if (ioctl(socket, SIOCGIFFLAGS, &request) != 0) return -1;

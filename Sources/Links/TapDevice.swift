@@ -89,6 +89,25 @@ struct TapDevice: ~Copyable {
   /// Sets the kernel side's MTU; false where that is not allowed (no CAP_NET_ADMIN).
   func setMTU(_ mtu: Int) -> Bool { withSocket { nc_interface_set_mtu($0, name, Int32(mtu)) } == 0 }
 
+  /// What may wait for the daemon, in packets, acknowledgements among them. A TAP drops what comes beyond, without telling
+  /// the sender; with the kernel's 1,000, 256 transfers at once lost a fifth of their packets to that, and some stood
+  /// still for seconds. The bytes are bounded by the connections' windows.
+  static let queueLength: Int32 = 16_384
+
+  /// Lets the kernel side's queue hold that many packets, unless it holds more; false where that is not allowed (no
+  /// CAP_NET_ADMIN).
+  func lengthenQueue(to packets: Int32 = queueLength) -> Bool {
+    withSocket { socket in
+      nc_interface_queue_length(socket, name) >= packets ? 0 : nc_interface_set_queue_length(socket, name, packets)
+    } == 0
+  }
+
+  /// The kernel side's queue, in packets; nil as for `readMTU`.
+  func readQueueLength() -> Int? {
+    let length = withSocket { nc_interface_queue_length($0, name) }
+    return length > 0 ? Int(length) : nil
+  }
+
   /// Sets the kernel side up; false where that is not allowed (no CAP_NET_ADMIN).
   func bringUp() -> Bool { withSocket { nc_interface_bring_up($0, name) } == 0 }
 

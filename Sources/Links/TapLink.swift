@@ -37,6 +37,7 @@ public final class TapLink: Link, FrameSource {
     let device = try TapDevice(name: name, wantsOffloads: wantsOffloads)
     self.name = "tap:\(name)"
     if let mtu { _ = device.setMTU(mtu) }
+    _ = device.lengthenQueue()
     _ = device.bringUp()
     facts = LinkFacts(mtu: mtu ?? device.readMTU() ?? 1500, offloads: device.offloads, isUp: false)
     self.device = device

@@ -45,6 +45,20 @@ struct TapDeviceTests {
     #expect(after == 2800)
   }
 
+  @Test func `the queue becomes long, and is left alone where it is longer`() throws {
+    let device = try TapDevice(name: uniqueName("q"), wantsOffloads: true)
+    let isLengthened = device.lengthenQueue()
+    #expect(isLengthened)
+    let length = device.readQueueLength()
+    #expect(length == 16_384)
+    let isLengthenedMore = device.lengthenQueue(to: 20_000)
+    #expect(isLengthenedMore)
+    let isLeftAlone = device.lengthenQueue()
+    #expect(isLeftAlone)
+    let longer = device.readQueueLength()
+    #expect(longer == 20_000)
+  }
+
   @Test func `a tap in use is busy, with a cure`() throws {
     let name = uniqueName("e")
     let device = try TapDevice(name: name, wantsOffloads: true)
