@@ -30,7 +30,15 @@ class Test:
     network: list = dataclasses.field(default_factory=list)  # more lines of the network's file
     seconds: int = 60  # time limit of the short form
     seconds_full: int = 300
+    seconds_from: str = ""  # an environment variable: so many seconds more, which the scripts see
     alone: bool = False  # not beside another test: it measures
+
+    def limit(self, form):
+        """Seconds that the test may take."""
+        more = os.environ.get(self.seconds_from, "") if self.seconds_from else ""
+        if more and not more.isdigit():
+            raise Broken(f"{self.seconds_from} is a number of seconds, not {more!r}")
+        return (self.seconds_full if form == "full" else self.seconds) + int(more or 0)
 
     @property
     def identifier(self):
@@ -59,6 +67,7 @@ def _read(folder):
             test.alone = value == "yes"
         else:
             setattr(test, key, value)
+    test.limit("short")  # a mistake in the environment is told before anything runs
     for key in ("application", "role", "does"):
         if not getattr(test, key):
             raise Broken(f"{about}: the key {key} is missing")

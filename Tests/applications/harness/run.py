@@ -90,7 +90,7 @@ def play_in(test, options, users, work):
     command = ["unshare", *users, "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child=KILL", "--propagation",
                "private", "--", "/usr/bin/python3", "-B", str(HERE / "harness" / "stage.py"), str(test.folder), str(work),
                str(options.bin_dir), options.form, str(PIP) if test.pip else "", options.engine]
-    limit = (test.seconds_full if options.form == "full" else test.seconds) + GRACE_SECONDS
+    limit = test.limit(options.form) + GRACE_SECONDS
     begin = time.monotonic()
     with open(work / "stage.log", "wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

@@ -108,7 +108,8 @@ class Stage:
 
     def environment(self, side):
         mine, peer = (NETCON, MONITOR) if side == "netcon" else (MONITOR, NETCON)
-        return {
+        more = {self.test.seconds_from: os.environ[self.test.seconds_from]} if self.test.seconds_from in os.environ else {}
+        return more | {
             "PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "TERM": "dumb",
             "PYTHONPATH": "/mnt/pip", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
             "TEST": self.test.identifier, "TEST_DIR": "/mnt/test", "APP_DIR": "/mnt/app", "EXCHANGE": "/mnt/exchange", "SIDE": side,
@@ -219,7 +220,7 @@ class Stage:
         return ("OK", "") if self.engine == "native" else self.end_daemon(descriptors)
 
     def limit(self):
-        return self.test.seconds_full if self.full else self.test.seconds
+        return self.test.limit("full" if self.full else "short")
 
     def publish(self, name):
         (pathlib.Path("/mnt/exchange") / name).write_text("\n")
