@@ -23,16 +23,36 @@ u32_t nc_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t 
   return nc_hooks.tcp_isn ? nc_hooks.tcp_isn(local, local_port, remote, remote_port) : (u32_t)arc4random();
 }
 
-err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t payload_bytes) {
-  return nc_hooks.tcp_inpacket ? nc_hooks.tcp_inpacket(pcb, header, payload_bytes) : ERR_OK;
+err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t option_bytes, u16_t payload_bytes) {
+  return nc_hooks.tcp_inpacket ? nc_hooks.tcp_inpacket(pcb, header, option_bytes, payload_bytes) : ERR_OK;
+}
+
+static void on_destroyed(u8_t id, void *key) {
+  (void)id;
+  if (key != NULL && nc_hooks.tcp_destroyed) nc_hooks.tcp_destroyed(key);
+}
+
+static const struct tcp_ext_arg_callbacks attachment = {.destroy = on_destroyed};
+
+void nc_hook_tcp_attach(struct tcp_pcb *pcb, void *key) {
+  tcp_ext_arg_set_callbacks(pcb, 1, &attachment);
+  tcp_ext_arg_set(pcb, 1, key);
 }
 
 // The pointer tells how far the urgent data reaches beyond the segment's first byte (RFC 6093: behind the last byte of it, as
 // all systems do). A segment that is sent again may carry an old one.
 u32_t *nc_hook_tcp_out(const struct pbuf *p, struct tcp_hdr *header, const struct tcp_pcb *pcb, u32_t *options) {
   u32_t end;
-  (void)p;
-  if (nc_hooks.tcp_urgent_end == NULL || pcb == NULL) return options;
+  if (pcb == NULL || pcb->state == LISTEN) return options; /* a listener's RST: no whole PCB */
+  /* Of the queue: not a bare acknowledgement, a probe, or what nc_tcp_resend() builds. */
+  if (pcb->unsent != NULL && pcb->unsent->p == p) {
+    /* tcp_split_unsent_seg() means to move a FIN to the rear part, but leaves it on the front part too. */
+    if (pcb->unsent->next != NULL) TCPH_UNSET_FLAG(header, TCP_FIN);
+    if (pcb->ext_args[1].data != NULL) {
+      nc_hooks.tcp_sending((struct tcp_pcb *)pcb, lwip_ntohl(header->seqno), TCP_TCPLEN(pcb->unsent));
+    }
+  }
+  if (nc_hooks.tcp_urgent_end == NULL) return options;
   const u32_t sequence = lwip_ntohl(header->seqno);
   if (nc_hooks.tcp_urgent_end(pcb, &end) && end - sequence - 1 < 0xffff) {
     TCPH_SET_FLAG(header, TCP_URG);

@@ -74,7 +74,8 @@ extension Stack {
       abort(key)
       throw StackError(status == ERR_RTE.rawValue ? ENETUNREACH : ENOBUFS)
     }
-    connections.pointer(key)?.pointee.roundTrip.sent(before: pcb.pointee.snd_nxt)
+    connections.pointer(key)?.pointee.roundTrip.sent(
+      before: pcb.pointee.snd_nxt, now: nowMicroseconds)
     watchNeighbour(of: key, interface, remote.address)
     return key
   }
@@ -277,8 +278,12 @@ extension Stack {
     let wire = UInt32(connection.pointee.wireSegmentBytes)
     let mayWait = connection.pointee.superSegments && !connection.pointee.noDelay && pcb.pointee.unacked != nil
     if mayWait, nc_tcp_unsent_bytes(pcb, wire) < wire { return }
+    if let recovery = recovery(of: pcb) {
+      openWindow(recovery, acknowledged: pcb.pointee.lastack)
+    } else {
+      connection.pointee.roundTrip.sent(before: pcb.pointee.snd_lbb, now: nowMicroseconds)
+    }
     tcp_output(pcb)
-    connection.pointee.roundTrip.sent(before: pcb.pointee.snd_nxt)
   }
 
   /// Sends again where the link had refused frames.
@@ -385,7 +390,8 @@ extension Stack {
 
   private func onEstablished(_ key: SlabKey) {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
-    connection.pointee.roundTrip.acknowledged(before: pcb.pointee.snd_nxt, isRetransmitting: pcb.pointee.nrtx > 0)
+    connection.pointee.roundTrip.acknowledged(
+      before: pcb.pointee.snd_nxt, now: nowMicroseconds, isRetransmitting: pcb.pointee.nrtx > 0)
     begin(connection, pcb)
     post(.established, to: key)
   }
@@ -444,7 +450,8 @@ extension Stack {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
     connection.pointee.lastProgressMilliseconds = nowMilliseconds
     connection.pointee.softError = 0
-    connection.pointee.roundTrip.acknowledged(before: pcb.pointee.lastack, isRetransmitting: pcb.pointee.nrtx > 0)
+    connection.pointee.roundTrip.acknowledged(
+      before: pcb.pointee.lastack, now: nowMicroseconds, isRetransmitting: pcb.pointee.nrtx > 0)
     releaseHeld(connection, before: nc_tcp_oldest_referenced(pcb))
     if let end = connection.pointee.sentUrgentEnd, Int32(bitPattern: pcb.pointee.lastack &- end) >= 0 {
       connection.pointee.sentUrgentEnd = nil

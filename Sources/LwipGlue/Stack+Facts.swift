@@ -46,18 +46,22 @@ extension Stack {
     facts.state = linux[Int(pcb.pointee.state.rawValue)]
     facts.retransmits = pcb.pointee.nrtx
     facts.probes = max(pcb.pointee.persist_probe, pcb.pointee.keep_cnt_sent)
+    let recovery = recovery(of: pcb)
     let timeout = UInt32(max(0, pcb.pointee.rto)) * tick
-    facts.retransmissionTimeoutMicroseconds = max(timeout, Self.minimumTimeoutMilliseconds * 1000)
-    facts.roundTripMicroseconds = connection.pointee.roundTrip.smoothed
-    facts.roundTripDeviationMicroseconds = connection.pointee.roundTrip.deviation
-    facts.leastRoundTripMicroseconds = connection.pointee.roundTrip.least
+    facts.retransmissionTimeoutMicroseconds =
+      recovery.map { UInt32(clamping: $0.pointee.timeout) } ?? max(timeout, Self.minimumTimeoutMilliseconds * 1000)
+    let roundTrip = recovery?.pointee.roundTrip ?? connection.pointee.roundTrip
+    facts.roundTripMicroseconds = roundTrip.smoothed
+    facts.roundTripDeviationMicroseconds = roundTrip.deviation
+    facts.leastRoundTripMicroseconds = roundTrip.least
     facts.segmentBytes = wire
     if let interface = interfaces.first(where: { $0.index == connection.pointee.interfaceIndex }) {
       facts.pathMTU = UInt32(interface.mtu)
       facts.announcedSegmentBytes = UInt32(interface.mtu - (connection.pointee.remote.address.isV6 ? 60 : 40))
     }
-    facts.windowSegments = max(1, UInt32(pcb.pointee.cwnd) / max(1, wire))
-    facts.thresholdSegments = UInt32(pcb.pointee.ssthresh) / max(1, wire)
+    let window = recovery?.pointee.window
+    facts.windowSegments = max(1, UInt32(clamping: window?.bytes ?? Int(pcb.pointee.cwnd)) / max(1, wire))
+    facts.thresholdSegments = UInt32(clamping: window?.threshold ?? Int(pcb.pointee.ssthresh)) / max(1, wire)
     facts.unacknowledgedBytes = pcb.pointee.snd_nxt &- pcb.pointee.lastack
     facts.unsentBytes = pcb.pointee.snd_lbb &- pcb.pointee.snd_nxt &+ UInt32(connection.pointee.corked.count)
     facts.peerWindowBytes = UInt32(pcb.pointee.snd_wnd)

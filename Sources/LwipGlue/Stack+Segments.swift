@@ -4,12 +4,7 @@ internal import Glibc
 
 /// What makes lwIP's TCP fast on links that segment, and fit for small round-trip times.
 extension Stack {
-  /// Super-segments stay below what an IPv4 packet may be long (65,535 bytes), headers included.
-  private static let superSegmentLimit = 65_535 - 120
-  /// The initial congestion window in segments (RFC 6928).
-  private static let initialWindowSegments: UInt32 = 10
-  /// The least retransmission time-out, as Linux's TCP_RTO_MIN; below, a peer's delayed acknowledgement (up to 40 ms on
-  /// Linux) would look like a loss.
+  /// The least retransmission time-out that lwIP keeps where recovery is its own; as Linux's TCP_RTO_MIN.
   static let minimumTimeoutMilliseconds: UInt32 = 200
   private static let initialTimeoutMilliseconds: UInt32 = 1000
   private static let maximumTimeoutMilliseconds: UInt32 = 120_000
@@ -28,11 +23,7 @@ extension Stack {
     }
     connection.pointee.superSegments = interface.offloads
     pcb.pointee.mss = UInt16(connection.pointee.wireSegmentBytes)
-    let tick = nc_tcp_slow_interval_milliseconds()
-    nc_tcp_begin_estimate(pcb, UInt16(Self.initialTimeoutMilliseconds / tick))
     nc_tcp_set_nodelay(pcb, interface.offloads || connection.pointee.noDelay)
-    let initial = Self.initialWindowSegments * UInt32(connection.pointee.wireSegmentBytes)
-    pcb.pointee.cwnd = max(pcb.pointee.cwnd, initial)
     if let limit = connection.pointee.settings.segmentLimit {
       connection.pointee.wireSegmentBytes = min(connection.pointee.wireSegmentBytes, limit)
       pcb.pointee.mss = UInt16(connection.pointee.wireSegmentBytes)
@@ -41,22 +32,26 @@ extension Stack {
     let announced = interface.offloads ? min(65_535, connection.pointee.settings.receiveLimitBytes ?? .max) : 65_535
     let wanted = UInt32(max(announced, connection.pointee.receiveLimitBytes ?? Int(Self.receiveWindowBytes)))
     nc_tcp_set_receive_window(pcb, min(wanted, nc_tcp_window_limit(pcb)))
+    beginRecovery(connection, pcb)
   }
 
-  /// Lets lwIP build segments of as many wire segments as a quarter of the window allows: a lost one then costs a
-  /// quarter at most, and the acknowledgement clock keeps ticking. Shrinks again when loss shrinks the window.
+  /// Lets lwIP build segments of as many wire segments as an eighth of the congestion window and a quarter of the peer's
+  /// allow: what does not fit a window waits whole, and the acknowledgement clock keeps ticking.
   func tuneSegmentSize(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
     let wire = connection.pointee.wireSegmentBytes
+    let recovery = recovery(of: pcb)
+    recovery?.pointee.segmentBytes = wire
     guard connection.pointee.superSegments else {
       if Int(pcb.pointee.mss) > wire, connection.pointee.isEstablished {  // the path's MTU went down
         pcb.pointee.mss = UInt16(max(wire, Int(nc_tcp_last_unsent_length(pcb))))
       }
       return
     }
-    let window = Int(min(pcb.pointee.cwnd, pcb.pointee.snd_wnd_max))
+    let congestionWindow = recovery?.pointee.window.bytes ?? Int(pcb.pointee.cwnd)
+    let most = min(congestionWindow / 8, Int(pcb.pointee.snd_wnd_max) / 4, Self.superSegmentLimit)
     // The kernel would copy an urgent pointer to each of a super-segment's pieces.
     let isUrgent = connection.pointee.sentUrgentEnd != nil
-    let count = isUrgent ? 1 : max(1, min(Self.superSegmentLimit, window / 4) / wire)
+    let count = isUrgent ? 1 : max(1, most / wire)
     let size = count * wire
     if size < Int(pcb.pointee.mss) {
       // tcp_write appends to the last unsent segment and computes its room from pcb->mss: never below that one.
@@ -68,36 +63,26 @@ extension Stack {
 
   /// Payload bytes per wire segment of the connection that `pcb` belongs to; nil before it is established.
   func wireSegmentBytes(of pcb: UnsafeMutablePointer<tcp_pcb>?) -> Int? {
+    if let pcb, let recovery = recovery(of: pcb) { return recovery.pointee.segmentBytes }
     guard let pcb, let connection = connections.pointer(SlabKey(argument: pcb.pointee.callback_arg)),
       connection.pointee.pcb == pcb, connection.pointee.isEstablished
     else { return nil }
     return connection.pointee.wireSegmentBytes
   }
 
-  /// lwIP computes time-outs from ticks of its slow timer; on a path faster than a tick that is no time at all. Before the
+  /// Where recovery is lwIP's own, while connecting above all: it computes time-outs from ticks of its slow timer; on a path faster than a tick that is no time at all. Before the
   /// first measurement it waits for three seconds, and does not back off while connecting; here it is one second, then
   /// two, four, … (RFC 6298 sections 2.1 and 5.5).
   func boundRetransmissionTimers() {
     let tick = nc_tcp_slow_interval_milliseconds()
     let most = Self.maximumTimeoutMilliseconds / tick
     blocks.forEachBusy { current in
+      if nc_tcp_attached(current) != nil { return }
       let doublings = UInt32(min(current.pointee.nrtx, 7))
       let isConnecting = current.pointee.state == SYN_SENT || current.pointee.state == SYN_RCVD
       let least = max(1, (isConnecting ? Self.initialTimeoutMilliseconds : Self.minimumTimeoutMilliseconds) / tick)
       let computed = isConnecting ? 0 : UInt32(max(0, current.pointee.rto))
       current.pointee.rto = Int16(min(most, max(least << doublings, computed)))
-    }
-  }
-
-  /// After a time-out lwIP's congestion window is one segment; an unsent segment that was built larger would never fit,
-  /// and with nothing in flight no acknowledgement would ever open the window.
-  func resumeStalledSenders() {
-    blocks.forEachBusy { current in
-      guard let segment = current.pointee.unsent, current.pointee.unacked == nil,
-        current.pointee.state.rawValue >= ESTABLISHED.rawValue, current.pointee.cwnd < UInt32(segment.pointee.len)
-      else { return }
-      current.pointee.cwnd = UInt32(segment.pointee.len)
-      tcp_output(current)
     }
   }
 
@@ -108,7 +93,7 @@ extension Stack {
   /// Called for each segment that found its PCB; false drops it. What exceeds a listener's backlog is dropped, as Linux
   /// does: the peer tries again.
   func onSegment(
-    _ pcb: UnsafeMutablePointer<tcp_pcb>, _ header: UnsafeMutablePointer<tcp_hdr>, payloadBytes: Int
+    _ pcb: UnsafeMutablePointer<tcp_pcb>, _ header: UnsafeMutablePointer<tcp_hdr>, optionBytes: UInt16, payloadBytes: Int
   ) -> Bool {
     if payloadBytes > 0, receivedTotal > Self.receivedTotalLimit, isHoarding(pcb) {
       budgetDrops += 1
@@ -116,10 +101,12 @@ extension Stack {
     }
     if comesFromTooFar(pcb) { return false }
     let flags = nc_tcp_header_flags(header)
-    if flags & 0x20 != 0, pcb.pointee.state.rawValue >= ESTABLISHED.rawValue { noteUrgent(pcb, header) }
-    if payloadBytes == 0, flags & 0x07 == 0, pcb.pointee.state.rawValue >= ESTABLISHED.rawValue {
-      nc_tcp_admit_duplicate(pcb, header)
-      return allowsBareAcknowledgement(pcb, sequence: nc_tcp_header_sequence(header))
+    if pcb.pointee.state.rawValue >= ESTABLISHED.rawValue {
+      if flags & 0x20 != 0 { noteUrgent(pcb, header) }
+      let isBare = payloadBytes == 0 && flags & 0x07 == 0
+      if isBare, !allowsBareAcknowledgement(pcb, sequence: nc_tcp_header_sequence(header)) { return false }
+      if flags & 0x16 == 0x10 { heedAcknowledgement(pcb, header, optionBytes: optionBytes, isBare: isBare) }
+      return true
     }
     // The SYN, and the ACK that would make the connection whole: by then the queue may be full (tcp_v4_syn_recv_sock).
     let argument: UnsafeMutableRawPointer?

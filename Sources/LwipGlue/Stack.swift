@@ -53,9 +53,15 @@ public final class Stack {
   private(set) var interfaces: [NetworkInterface] = []
   let sendMemory: (any SendMemory)?
   private let frames: FramePool
+  /// Loss recovery of what lwIP sends, by PCB.
+  var recoveries = Slab<Recovery>(capacity: Stack.connectionLimit)
+  let segmentRecords = SegmentRecords()
+  var recoveryWheel = TimerWheel()
+  let sackBlocks = UnsafeMutablePointer<nc_sack_block>.allocate(capacity: Int(NC_SACK_BLOCKS))
   private let hashKey: (UInt64, UInt64) = (.random(in: .min ... .max), .random(in: .min ... .max))  // getrandom(2)
   private var startMilliseconds: UInt64 = 0
   private(set) var nowMilliseconds: UInt64 = 0
+  private(set) var nowMicroseconds: UInt64 = 0
   let blocks = ControlBlockTable()
   var timeWait = TimeWaitTable()
   var portCounter = UInt32.random(in: 0...65_535)
@@ -98,6 +104,8 @@ public final class Stack {
     beginDatagrams()
   }
 
+  deinit { sackBlocks.deallocate() }
+
   /// Ends this stack, so that another can be made (lwIP itself is initialised once per process).
   public func close() {
     timeWait.removeAll()
@@ -116,6 +124,7 @@ public final class Stack {
       { source, _ in Stack.current?.route(from: source.map { IPAddress(bytes: $0, isV6: true) }) },
       { netif, destination in NetworkInterface.of(netif).nextHopV4(destination!) },
       { netif, destination in NetworkInterface.of(netif).nextHopV6(destination!) })
+    nc_tcp_use_recovery(hookSending, hookDestroyed)
     lwip_init()
     return true
   }()
@@ -150,6 +159,7 @@ public final class Stack {
   /// Tells lwIP the time; once per turn of the loop.
   public func setTime(nanoseconds: UInt64) {
     nowMilliseconds = nanoseconds / 1_000_000
+    nowMicroseconds = nanoseconds / 1000
     if startMilliseconds == 0 { startMilliseconds = nowMilliseconds }
     let elapsed = nowMilliseconds - startMilliseconds
     nc_set_now_milliseconds(UInt32(truncatingIfNeeded: elapsed))
@@ -164,6 +174,7 @@ public final class Stack {
     var own = min(
       timeWait.nextDeadlineMilliseconds ?? .max, datagrams.neighbours.nextDeadlineMilliseconds ?? .max)
     for interface in interfaces { own = min(own, interface.dynamicDeadlineMilliseconds ?? .max) }
+    own = min(own, recoveryWheel.nextTick ?? .max)
     guard own != .max else { return lwip == .max ? nil : lwip }
     return min(lwip, UInt32(clamping: own > nowMilliseconds ? own - nowMilliseconds : 0))
   }
@@ -173,12 +184,12 @@ public final class Stack {
     timeWait.expire(nowMilliseconds: nowMilliseconds)
     tellOfSilentNeighbours()
     for interface in interfaces { interface.expireDynamic() }
+    runRecoveryTimers()
     guard sys_timeouts_sleeptime() == 0 else { return }
     boundRetransmissionTimers()
     runOptionTimers()
     blocks.runTimers { sys_check_timeouts() }
     leaveLwip()
-    resumeStalledSenders()
     endOverdueConnections()
     for interface in interfaces { interface.expireFragments() }
   }
@@ -271,9 +282,10 @@ private func hookInitialSequence(
 }
 
 private func hookSegment(
-  _ pcb: UnsafeMutablePointer<tcp_pcb>?, _ header: UnsafeMutablePointer<tcp_hdr>?, _ payloadBytes: UInt16
+  _ pcb: UnsafeMutablePointer<tcp_pcb>?, _ header: UnsafeMutablePointer<tcp_hdr>?, _ optionBytes: UInt16,
+  _ payloadBytes: UInt16
 ) -> err_t {
   guard let stack = Stack.current, let pcb, let header else { return err_t(ERR_OK.rawValue) }
-  return stack.onSegment(pcb, header, payloadBytes: Int(payloadBytes))
+  return stack.onSegment(pcb, header, optionBytes: optionBytes, payloadBytes: Int(payloadBytes))
     ? err_t(ERR_OK.rawValue) : err_t(ERR_ABRT.rawValue)
 }

@@ -69,6 +69,10 @@ final class Wire: Medium, FrameSource {
   private var generator = SeededGenerator(1)
   /// One way, in nanoseconds.
   var delayNanoseconds: UInt64 = 100_000
+  /// How fast it is, each way, and how much waits for it before frames are dropped; 0: as fast as can be.
+  var bitsPerSecond: UInt64 = 0
+  var queueBytes = 1_000_000
+  private var busyUntil: [Int: UInt64] = [:]
   /// Every frame that was sent, before anything happened to it, if wanted.
   var isCapturing = false
   private(set) var captured: [WireFrame] = []
@@ -136,7 +140,17 @@ final class Wire: Medium, FrameSource {
     if generator.happens(faults.corruption) {
       frame.bytes[Int(generator.next() % UInt64(frame.bytes.count))] ^= UInt8(1 << (generator.next() % 8))
     }
-    var due = now + delayNanoseconds
+    var left = now
+    if bitsPerSecond > 0 {
+      left = max(now, busyUntil[frame.origin] ?? 0)
+      if Int((left - now) * bitsPerSecond / 8_000_000_000) > queueBytes {
+        lostCount += 1
+        return
+      }
+      left += UInt64(frame.bytes.count + 24) * 8_000_000_000 / bitsPerSecond
+      busyUntil[frame.origin] = left
+    }
+    var due = left + delayNanoseconds
     if generator.happens(faults.reordering) { due += generator.next() % (20 * delayNanoseconds) }
     insert(Entry(due: due, frame: frame))
     if generator.happens(faults.duplication) { insert(Entry(due: due, frame: frame)) }

@@ -81,10 +81,10 @@
 #define LWIP_TCP_SACK_OUT 1
 #define LWIP_TCP_MAX_SACK_NUM 4
 #define LWIP_TCP_KEEPALIVE 1
-#define LWIP_TCP_PCB_NUM_EXT_ARGS 1 /* which list of LwipGlue's ControlBlockTable a block is on */
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 2 /* which list of LwipGlue's ControlBlockTable a block is on; its Recovery */
 #define TCP_LISTEN_BACKLOG 1 /* bounds half-open connections per listener; the accept queue is the daemon's */
 #define SO_REUSE 1
-#define TCP_TMR_INTERVAL 25       /* ms; the RTO's granularity is twice that. LwipGlue keeps Linux's 200 ms floor */
+#define TCP_TMR_INTERVAL 25       /* ms; handshakes, keepalive and window probes tick in twice that */
 #define TCP_MSL 15000UL           /* 2 MSL = 30 s; Linux keeps TIME_WAIT for 60 s, RFC 9293 allows less */
 #define TCP_SYNMAXRTX 12 /* the most that lwIP takes; LwipGlue ends attempts by TCP_SYNCNT, after 6 if not told */
 #define TCP_MAXRTX 12
@@ -100,7 +100,8 @@
 
 #define LWIP_HOOK_FILENAME "nc_hooks.h"
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port) nc_hook_tcp_isn(local, local_port, remote, remote_port)
-#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, options1, second, p) nc_hook_tcp_inpacket(pcb, header, (p)->tot_len)
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, options1, second, p) \
+  nc_hook_tcp_inpacket(pcb, header, LWIP_MIN(options, options1), (p)->tot_len)
 #define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS(p, header, pcb, options) nc_hook_tcp_out(p, header, pcb, options)
 #define LWIP_HOOK_IP4_ROUTE_SRC(source, destination) nc_hook_ip4_route(source, destination)
 #define LWIP_HOOK_IP6_ROUTE(source, destination) nc_hook_ip6_route(source, destination)

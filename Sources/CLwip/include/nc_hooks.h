@@ -17,9 +17,13 @@ struct netif;
 struct nc_hooks {
   /// The initial sequence number of a new connection (RFC 6528). Ports in host byte order.
   u32_t (*tcp_isn)(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
-  /// Called with each segment that found its PCB (a struct tcp_pcb_listen if state is LISTEN), and the bytes of its
-  /// payload; other than ERR_OK drops it.
-  err_t (*tcp_inpacket)(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t payload_bytes);
+  /// Called with each segment that found its PCB (a struct tcp_pcb_listen if state is LISTEN), the bytes of its options
+  /// that lie behind the header in one piece, and those of its payload; other than ERR_OK drops it.
+  err_t (*tcp_inpacket)(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t option_bytes, u16_t payload_bytes);
+  /// Called before an attached PCB sends a segment of its queue, with its sequence number and how many it takes.
+  void (*tcp_sending)(struct tcp_pcb *pcb, u32_t sequence, u32_t count);
+  /// Called with what a PCB was attached to, before lwIP frees the PCB.
+  void (*tcp_destroyed)(void *key);
   /// The sequence number behind the last urgent byte of a PCB; false where it has none under way. NULL until a connection
   /// first sends urgent data.
   bool (*tcp_urgent_end)(const struct tcp_pcb *pcb, u32_t *end);
@@ -41,9 +45,12 @@ extern struct nc_hooks nc_hooks;
 void nc_tcp_set_mark(struct tcp_pcb *pcb, uintptr_t mark);
 
 u32_t nc_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
-err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t payload_bytes);
-/// lwIP calls it before each segment leaves, to add options: there are none; it sets the urgent pointer.
+err_t nc_hook_tcp_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t option_bytes, u16_t payload_bytes);
+/// lwIP calls it before each segment leaves, to add options: there are none; it sets the urgent pointer, and tells of
+/// segments from the queue.
 u32_t *nc_hook_tcp_out(const struct pbuf *p, struct tcp_hdr *header, const struct tcp_pcb *pcb, u32_t *options);
+/// Attaches a PCB to `key`, or, with NULL, to nothing.
+void nc_hook_tcp_attach(struct tcp_pcb *pcb, void *key);
 struct netif *nc_hook_ip4_route(const ip4_addr_t *source, const ip4_addr_t *destination);
 struct netif *nc_hook_ip6_route(const ip6_addr_t *source, const ip6_addr_t *destination);
 const ip4_addr_t *nc_hook_ip4_gateway(struct netif *netif, const ip4_addr_t *destination);

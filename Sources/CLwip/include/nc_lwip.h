@@ -55,7 +55,7 @@ static inline void nc_set_now_milliseconds(u32_t now) {
 /// Installs the hooks; without effect on the packaged library, which has none.
 static inline void nc_install_hooks(
     u32_t (*isn)(const ip_addr_t *, u16_t, const ip_addr_t *, u16_t), void (*freed)(uintptr_t),
-    err_t (*inpacket)(struct tcp_pcb *, struct tcp_hdr *, u16_t),
+    err_t (*inpacket)(struct tcp_pcb *, struct tcp_hdr *, u16_t, u16_t),
     struct netif *(*ip4_route)(const ip4_addr_t *, const ip4_addr_t *),
     struct netif *(*ip6_route)(const ip6_addr_t *, const ip6_addr_t *),
     const ip4_addr_t *(*ip4_gateway)(struct netif *, const ip4_addr_t *),
@@ -209,24 +209,6 @@ static inline void nc_tcp_use_urgent(bool (*end)(const struct tcp_pcb *, u32_t *
 }
 /// The sequence number of a segment that tcp_input() is processing: in host byte order by then.
 static inline u32_t nc_tcp_header_sequence(const struct tcp_hdr *header) { return header->seqno; }
-/// Lets lwIP count a duplicate acknowledgement as one (RFC 5681 section 2). It wants the window unchanged, but Linux's grows
-/// with each out-of-order segment that arrives; a SACK block (RFC 2018) tells a duplicate from a window update. Taking
-/// the new window over beforehand leaves lwIP nothing to see changed. Called while tcp_input() processes the segment.
-static inline void nc_tcp_admit_duplicate(struct tcp_pcb *pcb, const struct tcp_hdr *header) {
-  if (pcb->unacked == NULL || header->ackno != pcb->lastack || header->ackno != pcb->snd_wl2) return;
-  const u8_t *option = (const u8_t *)header + TCP_HLEN, *end = (const u8_t *)header + TCPH_HDRLEN_BYTES(header);
-  while (option < end && *option != 5) {
-    if (*option == 0) return;
-    if (*option == 1) option++;
-    else if (option + 1 < end && option[1] >= 2) option += option[1];
-    else return;
-  }
-  const tcpwnd_size_t window = (tcpwnd_size_t)header->wnd << pcb->snd_scale;
-  if (option < end && window > pcb->snd_wnd) {
-    pcb->snd_wnd = window;
-    if (window > pcb->snd_wnd_max) pcb->snd_wnd_max = window;
-  }
-}
 /// The callback argument of the listener that a half-open connection came to, or NULL.
 static inline void *nc_tcp_listener_argument(const struct tcp_pcb *pcb) {
 #if LWIP_CALLBACK_API || TCP_LISTEN_BACKLOG
@@ -307,14 +289,9 @@ static inline void nc_tcp_free_time_wait(struct tcp_pcb *pcb) {
   nc_tcp_put_time_wait(pcb);
   tcp_abort(pcb); /* in TIME_WAIT lwIP sends nothing: it unlinks and frees */
 }
-/// Begins the estimate of the round-trip time with the handshake's (RFC 6298 section 2.2), in ticks of the slow timer;
-/// lwIP would begin with three seconds of variance. A SYN that was sent again tells nothing (Karn): `fallback_ticks`.
-static inline void nc_tcp_begin_estimate(struct tcp_pcb *pcb, u16_t fallback_ticks) {
-  const u32_t measured = pcb->rttest != 0 && pcb->nrtx == 0 ? tcp_ticks - pcb->rttest : fallback_ticks;
-  const s16_t ticks = (s16_t)(measured < 1000 ? measured : 1000);
-  pcb->sa = (s16_t)(ticks << 3);
-  pcb->sv = (s16_t)(ticks << 1);
-  pcb->rto = (s16_t)((pcb->sa >> 3) + pcb->sv);
+/// How long the handshake took, in ticks of the slow timer; 0 where a SYN was sent again: that tells nothing (Karn).
+static inline u32_t nc_tcp_handshake_ticks(const struct tcp_pcb *pcb) {
+  return pcb->rttest != 0 && pcb->nrtx == 0 ? tcp_ticks - pcb->rttest + 1 : 0;
 }
 static inline u32_t nc_tcp_msl_milliseconds(void) { return TCP_MSL; }
 static inline u32_t nc_tcp_slow_interval_milliseconds(void) { return TCP_SLOW_INTERVAL; }
@@ -355,5 +332,6 @@ static inline void nc_tcp_credit(struct tcp_pcb *pcb, u32_t bytes) {
 static inline void nc_tcp_forgive_unread(struct tcp_pcb *pcb) { pcb->rcv_wnd = TCP_WND_MAX(pcb); }
 
 #include "nc_options.h"
+#include "nc_recovery.h"
 
 #endif
