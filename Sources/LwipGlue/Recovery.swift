@@ -317,7 +317,9 @@ struct Recovery: ~Copyable {
   /// The retransmission timer has run out.
   mutating func beginTimeout(now: UInt64, _ records: SegmentRecords) {
     // Once for each loss: not again while what was lost then is being sent.
-    if phase == .open || phase == .timedOut && acknowledged != episodeStart { window.reduce(segmentBytes: segmentBytes) }
+    if phase == .open || phase == .timedOut && acknowledged != episodeStart {
+      window.reduce(segmentBytes: segmentBytes)
+    }
     let undo = phase == .open ? 0 : undoBytes
     loseAll(records)
     beginEpisode(.timedOut)

@@ -106,7 +106,11 @@ final class SegmentRecords {
   func remove(_ index: UInt32, from list: inout RecordList) -> UInt32 {
     let record = slots[Int(index)]
     if record.previous == Self.none { list.first = record.next } else { slots[Int(record.previous)].next = record.next }
-    if record.next == Self.none { list.last = record.previous } else { slots[Int(record.next)].previous = record.previous }
+    if record.next == Self.none {
+      list.last = record.previous
+    } else {
+      slots[Int(record.next)].previous = record.previous
+    }
     slots[Int(index)].next = firstFree
     firstFree = index
     list.count -= 1

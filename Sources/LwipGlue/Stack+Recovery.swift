@@ -136,7 +136,8 @@ extension Stack {
     for index in 0..<count {
       let block = sackBlocks[index]
       guard isBefore(block.left, block.right), !isBefore(end, block.right) else { continue }
-      let isInside = index == 0 && count > 1
+      let isInside =
+        index == 0 && count > 1
         && !isBefore(block.left, sackBlocks[1].left) && !isBefore(sackBlocks[1].right, block.right)
       if index == 0, isInside || !isBefore(number, block.right) {
         delivery.isDuplicate = true

@@ -13,7 +13,8 @@ extension Stack {
       recovery.pointee.idleSince = nowMicroseconds
       let isWaiting = recovery.pointee.pcb.pointee.unsent != nil && recovery.pointee.isRefused
       recovery.pointee.isRefused = false
-      return isWaiting ? arm(recovery, .timeout, at: nowMicroseconds + Self.refusedMicroseconds) : arm(recovery, .none, at: .max)
+      return isWaiting
+        ? arm(recovery, .timeout, at: nowMicroseconds + Self.refusedMicroseconds) : arm(recovery, .none, at: .max)
     }
     recovery.pointee.timeoutDeadline = nowMicroseconds + recovery.pointee.timeout
     if recovery.pointee.isRefused {

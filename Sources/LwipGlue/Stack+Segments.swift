@@ -70,9 +70,9 @@ extension Stack {
     return connection.pointee.wireSegmentBytes
   }
 
-  /// Where recovery is lwIP's own, while connecting above all: it computes time-outs from ticks of its slow timer; on a path faster than a tick that is no time at all. Before the
-  /// first measurement it waits for three seconds, and does not back off while connecting; here it is one second, then
-  /// two, four, … (RFC 6298 sections 2.1 and 5.5).
+  /// Where recovery is lwIP's own, which is while connecting: it computes time-outs from ticks of its slow timer; on a path
+  /// faster than a tick that is no time at all. Before the first measurement it waits for three seconds, and does not back
+  /// off while connecting; here it is one second, then two, four, … (RFC 6298 sections 2.1 and 5.5).
   func boundRetransmissionTimers() {
     let tick = nc_tcp_slow_interval_milliseconds()
     let most = Self.maximumTimeoutMilliseconds / tick
@@ -93,7 +93,8 @@ extension Stack {
   /// Called for each segment that found its PCB; false drops it. What exceeds a listener's backlog is dropped, as Linux
   /// does: the peer tries again.
   func onSegment(
-    _ pcb: UnsafeMutablePointer<tcp_pcb>, _ header: UnsafeMutablePointer<tcp_hdr>, optionBytes: UInt16, payloadBytes: Int
+    _ pcb: UnsafeMutablePointer<tcp_pcb>, _ header: UnsafeMutablePointer<tcp_hdr>, optionBytes: UInt16,
+    payloadBytes: Int
   ) -> Bool {
     if payloadBytes > 0, receivedTotal > Self.receivedTotalLimit, isHoarding(pcb) {
       budgetDrops += 1

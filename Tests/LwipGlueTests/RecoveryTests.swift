@@ -61,7 +61,8 @@ extension StackTests {
       #expect(rate > least, "\(Int(rate)) bit/s, \(Int(least)) wanted")
     }
 
-    @Test(arguments: Wire.Style.allCases) func `each link recovers from losses on a long path`(style: Wire.Style) throws {
+    @Test(arguments: Wire.Style.allCases) func `each link recovers from losses on a long path`(style: Wire.Style) throws
+    {
       try path(delay: 10, faults: Faults(loss: 2, seed: 9), style: style) { world, client, server in
         #expect(send(1_000_000, world, client, server) < 20)
       }
@@ -77,7 +78,8 @@ extension StackTests {
     }
 
     @Test(arguments: [1, 5]) func `reordering is no loss`(percent: Int) throws {
-      try path(delay: 1, faults: Faults(reordering: percent, seed: 3), bitsPerSecond: 50_000_000) { world, client, server in
+      try path(delay: 1, faults: Faults(reordering: percent, seed: 3), bitsPerSecond: 50_000_000) {
+        world, client, server in
         let seconds = send(3_000_000, world, client, server)
         #expect(Double(3_000_000 * 8) / seconds > 10e6, "the window collapsed")
       }
@@ -129,7 +131,9 @@ extension StackTests {
         var sequences: Set<UInt32> = []
         let first = 20 - frames
         world.wire.swallows = { frame in
-          guard frame.origin == 0, frame.payloadBytes > 0, sequences.insert(frame.sequence).inserted else { return false }
+          guard frame.origin == 0, frame.payloadBytes > 0, sequences.insert(frame.sequence).inserted else {
+            return false
+          }
           return sequences.count > first
         }
         let start = world.now
@@ -205,7 +209,8 @@ extension StackTests {
         if generator.happens(20) { left &-= 100_000 }
         let random = generator.next()
         let right = left &+ (generator.happens(10) ? UInt32(truncatingIfNeeded: random) : UInt32(random % 20_000))
-        blocks.append(generator.happens(10) ? SelectedBlock(left: right, right: left) : SelectedBlock(left: left, right: right))
+        blocks.append(
+          generator.happens(10) ? SelectedBlock(left: right, right: left) : SelectedBlock(left: left, right: right))
       }
       return blocks
     }
