@@ -66,7 +66,7 @@ drive_http() {
   random_file put "$TRANSFER_BYTES"
   check "md5 of what $url has got" "$(md5 put)" "$("${fetch[@]}" --upload-file put "$url/hash")"
   rm -rf many && mkdir many
-  "${fetch[@]}" --parallel --parallel-max 32 --output 'many/#1' "$url/random/[1001-$((1000 + files))]"
+  "${fetch[@]}" --no-progress-meter --parallel --parallel-max 32 --output 'many/#1' "$url/random/[1001-$((1000 + files))]"
   check "files from $url" "$files" "$(find many -type f | wc -l)"
   check_tail many/*
 }
