@@ -111,6 +111,8 @@ struct sigevent;
     (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[],              \
      char *const[]))                                                                                                   \
   F(int, system, (const char *))                                                                                       \
+  F(FILE *, fopen, (const char *, const char *))                                                                       \
+  F(FILE *, fopen64, (const char *, const char *))                                                                     \
   F(FILE *, popen, (const char *, const char *))                                                                       \
   F(void *, dlopen, (const char *, int))
 

@@ -128,6 +128,27 @@ static void ifaddrs_app(void) {
 }
 SCENARIO(interfaces_addresses, .app = ifaddrs_app);
 
+// What Java reads. Indices and link-local addresses are each host's own, and natively duplicates are not looked for (flag 2).
+static void if_inet6_app(void) {
+  FILE *file = fopen("/proc/net/if_inet6", "r");
+  NEED(file != NULL);
+  success("fileno", fileno(file));
+  char *lines[64], line[200], hex[33], name[IFNAMSIZ];
+  unsigned index, prefix, scope, flags;
+  int count = 0;
+  while (count < 64 && fgets(line, sizeof line, file)) {
+    NEED(sscanf(line, "%32s %x %x %x %x %15s\n", hex, &index, &prefix, &scope, &flags, name) == 6);
+    NEED(asprintf(&lines[count++], "%s, prefix %u, scope %#x, flags %#x, %s, %d bytes, index %s",
+                  scope == 0x20 ? "link-local" : hex, prefix, scope, flags & ~2u, name, (int)strlen(line),
+                  index == if_nametoindex(name) ? "as by name" : "of another") > 0);
+  }
+  success("fclose", fclose(file));
+  qsort(lines, count, sizeof lines[0], by_text);
+  for (int i = 0; i < count; i++) say("line", "%s", lines[i]);
+  say("to write", "%s", fopen("/proc/net/if_inet6", "w") ? "opened" : errno_name(errno));
+}
+SCENARIO(interfaces_if_inet6, .app = if_inet6_app);
+
 static void device_app(void) {
   int fd = tcp(0), port = (int)hear_value();
   result("bind to the device", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "nc0", 3));
