@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+. "$LIB"
+. "$APP_DIR/common.sh"
+
+make_files
+nginx -p "$PWD" -c "$APP_DIR/nginx.conf" &
+server=$!
+wait_port "$ADDR" 80
+publish serving
+serve_until_done "$server"
