@@ -79,7 +79,8 @@ extension SystemTests {
       let (app, kernel) = (try SocketAgent(stage.app), try SocketAgent(stage.kernel))
       // Both must know each other: what waits for a neighbour, whose answers are spoilt as well, is not much.
       let own = ipv6 ? Address.app6 : Address.app
-      try stage.namespace.run(Command("ping", ["-c", "1", "-w", "30", "-q", own]), seconds: 40).checked()
+      let ping = Command("ping", ["-c", "1", "-w", "2", "-q", own])
+      try waitUntil("answer", seconds: 60) { try stage.namespace.run(ping).status.isSuccess }
       for (sender, receiver, address) in [
         (app, kernel, ipv6 ? Address.peer6 : Address.peer), (kernel, app, own),
       ] {
