@@ -3,8 +3,6 @@ import Testing
 
 /// Faults by the kernel itself, on its side of a tap.
 private enum KernelFaults {
-  /// Whether the kernel has sch_netem, and tc(8) is there to ask for it.
-  static let hasNetem = works("tc", ["qdisc", "add", "dev", "lo", "root", "netem", "loss", "1%"])
   /// Whether the kernel's packet filter can throw dice, and nft(8) is there to ask for it.
   static let hasFilter = works("nft", [filter(percent: 1)])
 
@@ -47,17 +45,6 @@ extension SystemTests {
       try exchange(stage, bytes: bytes)
       let rules = try stage.namespace.run(Command("nft", ["list", "ruleset"])).checked().standardOutput
       #expect(rules.count(of: "drop") == 2 && rules.count(of: "counter packets 0 ") == 0, "\(rules)")
-    }
-
-    @Test(
-      "the kernel's netem delays, loses, doubles, reorders and spoils what the kernel sends",
-      .enabled(if: KernelFaults.hasNetem, "needs root, tc(8), and sch_netem in the kernel"))
-    func netem() throws {
-      let stage = try TapStage()
-      let faults = "delay 2ms 500us loss 1% duplicate 2% reorder 2% corrupt 1%".split(separator: " ").map(String.init)
-      let discipline = ["qdisc", "add", "dev", stage.tap, "root", "netem", "limit", "20000"]
-      try stage.namespace.run(Command("tc", discipline + faults)).checked()
-      try exchange(stage, bytes: 300_000)
     }
   }
 }
