@@ -9,6 +9,7 @@ use chroot = no
 uid = 0
 gid = 0
 read only = no
+reverse lookup = no
 log file = $PWD/rsyncd.log
 [module]
   path = /tmp/module
@@ -17,7 +18,8 @@ log file = $PWD/rsyncd.log
 END
   rsync --daemon --no-detach --config="$PWD/rsyncd.conf" &
   daemon=$!
-  wait_port "$ADDR6" 873
+  # Not wait_port: who connects and says nothing is an error for the daemon.
+  wait_for 30 "rsync's daemon" rsync "rsync://[$ADDR6]/"
   publish serving
   serve_until_done "$sshd" "$daemon"
   check_sshd_log
