@@ -227,7 +227,7 @@ static void report(double seconds) {
   printf("sent %llu %016llx\n", (unsigned long long)sent, (unsigned long long)sent_digest);
   printf("received %llu %016llx\n", (unsigned long long)received, (unsigned long long)received_digest);
   printf("fairness %llu %llu\n", (unsigned long long)least, (unsigned long long)most);
-  printf("rate %.2f\n", received * 8 / seconds / 1e9);
+  printf("rate %.4f\n", received * 8 / seconds / 1e9);
 }
 
 int main(int argc, char **argv) {

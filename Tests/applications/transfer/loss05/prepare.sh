@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+. "$LIB"
+. "$APP_DIR/transfer.sh"
+
+build streams
