@@ -1,6 +1,6 @@
 # Sourced by both sides.
 
-readonly datagrams_port=7002 ports=$(size 2000 20000)
+readonly datagrams_port=7002 ports=$(size 2000 10000)
 ulimit -n $((ports + 100)) # a socket for each port
 
 serve() {
