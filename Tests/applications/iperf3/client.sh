@@ -28,7 +28,7 @@ measure_udp() {
   measure udp '100 Mbit/s back, IPv6' --client "$PEER6" --udp --reverse --bitrate 100M "${amount[@]}"
   measure udp '8 KB datagrams' --client "$PEER" --udp --length 8K --bitrate 100M "${amount[@]}"
   if is_full; then
-    measure udp '64-byte datagrams, IPv6' --client "$PEER6" --udp --length 64 --bitrate 10M "${amount[@]}"
+    measure udp '64-byte datagrams, IPv6' --client "$PEER6" --udp --length 64 --bitrate 2M "${amount[@]}"
     measure udp '8 streams back' --client "$PEER" --udp --reverse --parallel 8 --bitrate 20M "${amount[@]}"
   fi
 }
