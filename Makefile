@@ -32,7 +32,7 @@ INSTALL_SCRIPT = install -m 755
 SETUP_STEP = build
 APPLICATIONS = Tests/applications
 
-.PHONY: build setup packages lwip intercept liblwip netcon test apps demo bench lint format \
+.PHONY: build setup packages lwip intercept liblwip netcon test apps demo bench micro lint format \
   ensure-built ensure-intercept-built install install-intercept uninstall clean distclean help
 
 build: packages lwip ## the release build: daemon, preloaded library, benchmark (the default)
@@ -85,6 +85,11 @@ bench: build ## compares with kernel TCP, pasta and slirp4netns (QUICK=1: three 
 	fi
 	NETCOND_BIN_DIR='$(abspath $(RELEASE))' $(RELEASE)/netcond-bench compare --report bench-report \
 	  $(if $(filter-out 0,$(QUICK)),--quick) $(if $(ONLY),--only '$(ONLY)') $(BENCH_FLAGS)
+
+# A package of its own, with the benchmark framework: built here alone. Its parts also run, once each, among the tests.
+micro: packages lwip ## micro-benchmarks: ring, slab, control blocks, timers, checksum, RPC, frames
+	cd Benchmarks/Micro && $(SWIFT_ENV) $(SWIFT) package --scratch-path '$(abspath .build-micro)' \
+	  --disable-sandbox benchmark $(BENCH_FLAGS)
 
 # Only what a former 'make' did not build yet is built here, so 'sudo make install' needs no toolchain after it.
 ensure-built:

@@ -33,6 +33,7 @@ let package = Package(
     .library(name: "netcond-intercept", type: .dynamic, targets: ["Intercept"]),
     .library(name: "UringLoop", targets: ["UringLoop"]),
     .library(name: "LwipGlue", targets: ["LwipGlue"]),
+    .library(name: "MicroKit", targets: ["MicroKit"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -74,6 +75,11 @@ let package = Package(
     .executableTarget(name: "netcond", dependencies: ["NetcondCore"], swiftSettings: swift),
     // Tests/TestSupport is a library of the tests and of the benchmark: processes, namespaces, daemons on a stage.
     .target(name: "TestSupport", dependencies: ["NetcondRPC"], path: "Tests/TestSupport", swiftSettings: swift),
+    // What the micro-benchmarks measure (Benchmarks/Micro, a package of its own) and the tests run once.
+    .target(
+      name: "MicroKit",
+      dependencies: ["NetcondCore", "NetcondRPC", "LwipGlue", "Frames", "Slab", "UringLoop"],
+      path: "Benchmarks/MicroKit", swiftSettings: swiftWhereModulesMeet),
     .systemLibrary(name: "CEpoll", path: "Benchmarks/CEpoll"),
     .target(
       name: "BenchKit",
@@ -90,7 +96,8 @@ let package = Package(
     .testTarget(name: "UringLoopTests", dependencies: ["UringLoop"], swiftSettings: swift),
     .testTarget(name: "LinksTests", dependencies: ["Links", "Frames", "UringLoop"], swiftSettings: swift),
     .testTarget(
-      name: "LwipGlueTests", dependencies: ["LwipGlue", "Frames", "Slab", "Links", "UringLoop"], swiftSettings: swift),
+      name: "LwipGlueTests", dependencies: ["LwipGlue", "Frames", "Slab", "Links", "UringLoop", "MicroKit"],
+      swiftSettings: swift),
     .testTarget(
       name: "NetcondCoreTests", dependencies: ["NetcondCore", "LwipGlue", "Links", "Frames", "Slab", "UringLoop"],
       swiftSettings: swift),

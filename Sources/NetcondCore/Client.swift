@@ -1,23 +1,23 @@
 internal import CSocket
-internal import Glibc
-internal import NetcondRPC
+package import Glibc
+package import NetcondRPC
 internal import Slab
 
 /// One program's RPC connection: a message is received into fixed memory, answered, and the next one is received.
-struct Client: ~Copyable {
-  let fd: Int32
+package struct Client: ~Copyable {
+  package let fd: Int32
   let network: Int
   let process: Int32
   let user: UInt32
   /// Request, its vector, the message header and room for control data: the kernel writes here while a receive is under
   /// way.
-  let message: UnsafeMutablePointer<msghdr>
+  package let message: UnsafeMutablePointer<msghdr>
   private let vector: UnsafeMutablePointer<iovec>
   private let request: UnsafeMutableRawPointer
   private let control: UnsafeMutableRawPointer
   var isClosing = false
 
-  init(fd: Int32, network: Int) {
+  package init(fd: Int32, network: Int) {
     self.fd = fd
     self.network = network
     process = nc_peer_process(fd)
@@ -38,13 +38,13 @@ struct Client: ~Copyable {
   }
 
   /// Makes the message ready for another receive.
-  func reset() { nc_message_prepare(message, vector, 1, control, nc_control_bytes()) }
+  package func reset() { nc_message_prepare(message, vector, 1, control, nc_control_bytes()) }
 
   /// Descriptors came with the received message, and at least one of them could not be had.
   var hasLostDescriptors: Bool { nc_message_lost_descriptors(message) != 0 }
 
   /// The request that was received, and the descriptors that came with it. Takes the descriptors out: the caller owns them.
-  func take() -> (request: nc_request, descriptors: [Int32], isTruncated: Bool) {
+  package func take() -> (request: nc_request, descriptors: [Int32], isTruncated: Bool) {
     var descriptors = [Int32](repeating: -1, count: Int(NC_CONTROL_DESCRIPTORS))
     let count = nc_take_descriptors(message, &descriptors, Int32(descriptors.count))
     let isTruncated = nc_message_is_truncated(message) != 0

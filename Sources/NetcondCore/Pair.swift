@@ -1,7 +1,7 @@
 internal import CSocket
 internal import Glibc
-internal import LwipGlue
-internal import NetcondRPC
+package import LwipGlue
+package import NetcondRPC
 
 /// The two ends of an intercepted socket: the app's end and the daemon's.
 ///
@@ -157,7 +157,7 @@ enum Pair {
 
 extension nc_address {
   /// Link-local addresses get the scope that programs know the network's interface by.
-  init(_ endpoint: Endpoint) {
+  package init(_ endpoint: Endpoint) {
     self.init()
     family = UInt16(endpoint.address.isV6 ? AF_INET6 : AF_INET)
     port = endpoint.port.bigEndian
@@ -166,7 +166,7 @@ extension nc_address {
   }
 
   /// nil where there is no address, or one of another family. v4-mapped IPv6 becomes IPv4.
-  var endpoint: Endpoint? {
+  package var endpoint: Endpoint? {
     guard family == AF_INET || family == AF_INET6 else { return nil }
     let address = withUnsafeBytes(of: bytes) { IPAddress(bytes: $0.baseAddress!, isV6: family == AF_INET6) }
     return Endpoint(address: address.mappedV4 ?? address, port: UInt16(bigEndian: port))

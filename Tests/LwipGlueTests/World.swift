@@ -90,7 +90,7 @@ final class ChunkMemory: SendMemory {
 /// Hosts, what joins them, and a clock that only the test moves.
 final class World {
   /// lwIP's timers outlive a stack, so the clock of all tests is one and never goes back.
-  nonisolated(unsafe) private static var nanoseconds: UInt64 = 5_000_000_000
+  nonisolated(unsafe) static var nanoseconds: UInt64 = 5_000_000_000
 
   let frames = FramePool(limit: 8192)
   let memory = ChunkMemory()
