@@ -7,7 +7,8 @@ internal import Slab
 final class ConnectedHosts: FrameSource {
   /// One host's way out.
   private final class Port: FrameTransmitter {
-    unowned let hosts: ConnectedHosts
+    /// nil while the hosts end: what their stack still sends goes nowhere.
+    private weak var hosts: ConnectedHosts?
     let number: Int
     let keepsFrames = false
 
@@ -17,7 +18,7 @@ final class ConnectedHosts: FrameSource {
     }
 
     func transmit(_ frame: Frame) -> Bool {
-      hosts.carry(frame, from: number)
+      hosts?.carry(frame, from: number)
       return true
     }
   }

@@ -14,9 +14,10 @@ public struct WorkloadError: Error, CustomStringConvertible {
 }
 
 /// A workload by name: made when it is wanted, and gone before the next is made, since there is one lwIP in a process.
-public struct WorkloadCase: Sendable {
+public struct WorkloadCase: Sendable, CustomStringConvertible {
   public let name: String
   public let make: @Sendable () throws -> any Workload
+  public var description: String { name }
 
   /// All of them.
   public static let all: [WorkloadCase] = [

@@ -15,7 +15,3 @@ extension StackTests {
     }
   }
 }
-
-extension WorkloadCase: CustomTestStringConvertible {
-  public var testDescription: String { name }
-}

@@ -16,8 +16,14 @@ public enum ProcessFacts {
   }
 
   /// User and system time used so far by all its threads, in seconds: fields 14 and 15 of /proc/PID/stat, whose unit is
-  /// the clock tick (10 ms on the usual kernels).
+  /// the clock tick (10 ms on the usual kernels). For a process with one thread, the first field of /proc/PID/schedstat
+  /// where the kernel has it: nanoseconds.
   public static func cpuSeconds(_ pid: pid_t) throws -> Double {
+    if listFolder("/proc/\(pid)/task").count == 1, let text = try? readFile("/proc/\(pid)/schedstat"),
+      let nanoseconds = text.split(separator: " ").first.flatMap({ Double($0) }), nanoseconds > 0
+    {
+      return nanoseconds * 1e-9
+    }
     let fields = try statFields(pid)
     guard fields.count > 12, let user = Double(fields[11]), let system = Double(fields[12]) else {
       throw SupportError("/proc/\(pid)/stat has too few fields")

@@ -41,7 +41,8 @@ extension BenchReport {
         case .missed, .unknown: "#b3532e"
         }
       return BarChart.Bar(
-        label: target.name, value: value, text: "\(Table.number(value, places: 2)) \(target.unit)", colour: colour,
+        label: target.name + (target.isLessBetter ? " (less is better)" : ""), value: value,
+        text: "\(Table.number(value, places: 2)) \(target.unit)", colour: colour,
         marks: [(target.floor, "floor"), (target.target, "target")])
     }
     return BarChart(

@@ -48,7 +48,25 @@ final class Runner {
   var results: [ScenarioResult] { entries.map(\.result) }
   var daemonLog: [String] { stages.daemonLog }
 
+  /// How many measurements there will be, and about how many seconds they take.
+  private var plan: (measurements: Int, seconds: Double) {
+    var plan = (measurements: 0, seconds: 0.0)
+    for entry in entries {
+      let rounds = min(settings.rounds, entry.scenario.mostRounds)
+      let ofAllPlaces = min(rounds, settings.roundsOfAllPlaces)
+      let contenders = Set(entry.result.series.map(\.contender)).count
+      let count = ofAllPlaces * entry.result.series.count + (rounds - ofAllPlaces) * contenders
+      plan.measurements += count
+      // Starting a server and a client takes its time, too.
+      plan.seconds += Double(count) * (max(settings.seconds, entry.scenario.leastSeconds) + 0.2)
+    }
+    return plan
+  }
+
   func run() {
+    let (measurements, seconds) = plan
+    Progress.note(
+      "\(measurements) measurements of \(entries.count) scenarios, about \(Int((seconds / 60).rounded(.up))) minutes")
     for round in 0..<settings.rounds {
       let order = round % 2 == 0 ? Array(entries.indices) : entries.indices.reversed()
       for (done, index) in order.enumerated() where round < entries[index].scenario.mostRounds {

@@ -15,8 +15,8 @@ struct BarChart {
 
   private enum Size {
     static let width = 760.0
-    static let label = 300.0
-    static let value = 90.0
+    static let label = 290.0
+    static let value = 170.0
     static let row = 22.0
     static let bar = 14.0
   }
