@@ -24,9 +24,9 @@ measure_tcp() {
 measure_udp() {
   local amount=(--bytes 4M)
   if is_full; then amount=(--time 5); fi
-  measure udp '100 Mbit/s' --client "$PEER" --udp --bitrate 100M "${amount[@]}"
-  measure udp '100 Mbit/s back, IPv6' --client "$PEER6" --udp --reverse --bitrate 100M "${amount[@]}"
-  measure udp '8 KB datagrams' --client "$PEER" --udp --length 8K --bitrate 100M "${amount[@]}"
+  measure udp '50 Mbit/s' --client "$PEER" --udp --bitrate 50M "${amount[@]}"
+  measure udp '50 Mbit/s back, IPv6' --client "$PEER6" --udp --reverse --bitrate 50M "${amount[@]}"
+  measure udp '8 KB datagrams' --client "$PEER" --udp --length 8K --bitrate 20M "${amount[@]}"
   if is_full; then
     measure udp '64-byte datagrams, IPv6' --client "$PEER6" --udp --length 64 --bitrate 2M "${amount[@]}"
     measure udp '8 streams back' --client "$PEER" --udp --reverse --parallel 8 --bitrate 20M "${amount[@]}"
