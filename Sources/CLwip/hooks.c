@@ -48,7 +48,9 @@ u32_t *nc_hook_tcp_out(const struct pbuf *p, struct tcp_hdr *header, const struc
   if (pcb->unsent != NULL && pcb->unsent->p == p) {
     /* tcp_split_unsent_seg() means to move a FIN to the rear part, but leaves it on the front part too. */
     if (pcb->unsent->next != NULL) TCPH_UNSET_FLAG(header, TCP_FIN);
-    if (pcb->ext_args[1].data != NULL) {
+    if (pcb->state == SYN_RCVD) {
+      ((struct tcp_pcb *)pcb)->ext_args[1].data = (void *)(uintptr_t)nc_hooks.now_microseconds;
+    } else if (pcb->ext_args[1].callbacks != NULL && pcb->ext_args[1].data != NULL) {
       nc_hooks.tcp_sending((struct tcp_pcb *)pcb, lwip_ntohl(header->seqno), TCP_TCPLEN(pcb->unsent));
     }
   }

@@ -67,8 +67,15 @@ struct CongestionWindow {
 
   private var residue = 0.0
 
-  /// Time in which nothing was in flight is none in which the window could have been used.
-  mutating func skip(microseconds: UInt64) { if epoch != 0 { epoch += microseconds } }
+  /// Nothing was in flight for a while. That is no time in which the window could have been used; and what the path carried
+  /// before says less the longer it is ago: half for each time-out (RFC 2861, as Linux).
+  mutating func rest(microseconds: UInt64, timeout: UInt64, segmentBytes: Int) {
+    if epoch != 0 { epoch += microseconds }
+    let initial = Self.initialSegments * segmentBytes
+    guard microseconds >= timeout, bytes > initial else { return }
+    if threshold != .max { threshold = max(threshold, bytes / 4 * 3) }
+    bytes = max(initial, bytes >> Int(min(microseconds / timeout, 30)))
+  }
 
   /// A round trip was measured; `next` is the next sequence number to be sent.
   mutating func measure(roundTrip: UInt32, acknowledged: UInt32, next: UInt32) {

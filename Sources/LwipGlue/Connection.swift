@@ -40,6 +40,7 @@ struct Connection: ~Copyable {
   var softError: Int32 = 0
   /// SO_RCVBUF: received bytes that are not taken and the window together; nil for the stack's own choice.
   var receiveLimitBytes: Int?
+  var receiveTuning = ReceiveTuning()
   var settings = ConnectionOptions()
   var roundTrip = RoundTrip()
   /// What TCP_CORK holds back: less than a segment.

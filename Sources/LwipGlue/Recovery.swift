@@ -95,8 +95,6 @@ struct Recovery: ~Copyable {
   var idleSince: UInt64 = 0
   /// The link has refused what was to be sent again.
   var isRefused = false
-  /// How long the handshake took at most, where that is all that was measured; else 0.
-  var handshakeMicroseconds: UInt64 = 0
 
   init(pcb: UnsafeMutablePointer<tcp_pcb>, segmentBytes: Int, mayCombine: Bool, selects: Bool, next: UInt32) {
     self.pcb = pcb
@@ -122,7 +120,7 @@ struct Recovery: ~Copyable {
     var start = sequence
     if list.isEmpty {
       (acknowledged, sentEnd, highest) = (start, start, start)
-      if idleSince != 0 { window.skip(microseconds: now - idleSince) }
+      if idleSince != 0 { window.rest(microseconds: now - idleSince, timeout: timeout, segmentBytes: segmentBytes) }
     } else if isBefore(start, sentEnd) {
       start = sentEnd
     }
@@ -382,8 +380,6 @@ struct Recovery: ~Copyable {
     var once: UInt64 = 1_000_000
     if roundTrip.smoothed != 0 {
       once = UInt64(roundTrip.smoothed) + UInt64(max(4 * min(roundTrip.deviation, 1 << 28), Self.leastDeviation))
-    } else if handshakeMicroseconds != 0 {
-      once = handshakeMicroseconds + max(2 * handshakeMicroseconds, UInt64(Self.leastDeviation))
     }
     return min(Self.mostTimeout, once << UInt64(min(backoff, 10)))
   }

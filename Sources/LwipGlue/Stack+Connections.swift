@@ -12,11 +12,6 @@ public struct StackError: Error, Sendable, Equatable {
 
 /// TCP connections: making, feeding and ending them.
 extension Stack {
-  /// The window a connection announces from the start, where both ends scale: enough for one machine's or one site's
-  /// bandwidth-delay product, small enough that a reader who never reads pins little.
-  static let receiveWindowBytes: UInt32 = 1024 * 1024
-  /// Bytes a connection may hold that are not yet acknowledged: what its send buffer would be.
-  static let sendBudgetBytes = 1024 * 1024
   /// Writes up to this size are copied into lwIP, so that a byte does not pin a 64 KiB buffer.
   public static let sendCopybreakBytes = 4096
   /// The least room at which reading from the app is worth a system call.
@@ -221,7 +216,7 @@ extension Stack {
     }
     connection.pointee.receivedOffset = left
     guard let pcb = connection.pointee.pcb else { return }
-    nc_tcp_credit(pcb, UInt32(creditAfterConsuming(connection, pcb, bytes)))
+    nc_tcp_credit(pcb, UInt32(creditAfterConsuming(connection, pcb, bytes) + growth(connection, pcb, bytes)))
   }
 
   // MARK: Sending
@@ -231,7 +226,7 @@ extension Stack {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return 0 }
     guard Int(pcb.pointee.snd_queuelen) < min(Self.queueLimit, Int(nc_tcp_queue_limit()) / 2) else { return 0 }
     let outstanding = Int(pcb.pointee.snd_lbb &- nc_tcp_oldest_referenced(pcb))
-    let space = min(Self.sendBudgetBytes - outstanding, Int(nc_tcp_send_space(pcb)))
+    let space = min(sendBudget(pcb) - outstanding, Int(nc_tcp_send_space(pcb)))
     return max(0, limitedSpace(space, connection, pcb))
   }
 

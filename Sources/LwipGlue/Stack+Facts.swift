@@ -73,7 +73,7 @@ extension Stack {
 
   /// The most that the connection announces as its window, in bytes.
   public func windowLimitBytes(_ key: SlabKey) -> UInt32? {
-    guard let pcb = connections.pointer(key)?.pointee.pcb else { return nil }
-    return min(Self.receiveWindowBytes, nc_tcp_window_limit(pcb))
+    guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return nil }
+    return min(UInt32(connection.pointee.receiveTuning.limitBytes), nc_tcp_window_limit(pcb))
   }
 }

@@ -26,15 +26,12 @@ extension Stack {
 
   /// Takes recovery over from lwIP, on a connection that has just been established.
   func beginRecovery(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
-    let ticks = nc_tcp_handshake_ticks(pcb)
+    let answered = nc_tcp_answered(pcb)
+    if answered != 0 { connection.pointee.roundTrip.add(UInt32(clamping: nowMicroseconds - answered)) }
     var recovery = Recovery(
       pcb: pcb, segmentBytes: connection.pointee.wireSegmentBytes, mayCombine: connection.pointee.superSegments,
       selects: nc_tcp_selects(pcb), next: pcb.pointee.snd_nxt)
-    if connection.pointee.roundTrip.smoothed > 0 {
-      recovery.roundTrip = connection.pointee.roundTrip
-    } else if ticks > 0 {
-      recovery.handshakeMicroseconds = UInt64(ticks) * UInt64(nc_tcp_slow_interval_milliseconds()) * 1000
-    }
+    recovery.roundTrip = connection.pointee.roundTrip
     guard let key = recoveries.insert(recovery) else { return }
     nc_tcp_attach(pcb, key.argument)
     nc_tcp_suspend_recovery(pcb, Self.lwipTimeoutTicks)

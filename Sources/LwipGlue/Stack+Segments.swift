@@ -30,7 +30,7 @@ extension Stack {
     }
     // The SYN has announced 64 KiB, or the limit that was set then: less would take back what the peer may use.
     let announced = interface.offloads ? min(65_535, connection.pointee.settings.receiveLimitBytes ?? .max) : 65_535
-    let wanted = UInt32(max(announced, connection.pointee.receiveLimitBytes ?? Int(Self.receiveWindowBytes)))
+    let wanted = UInt32(max(announced, connection.pointee.receiveLimitBytes ?? connection.pointee.receiveTuning.limitBytes))
     nc_tcp_set_receive_window(pcb, min(wanted, nc_tcp_window_limit(pcb)))
     beginRecovery(connection, pcb)
   }

@@ -162,7 +162,7 @@ public final class Stack {
     nowMicroseconds = nanoseconds / 1000
     if startMilliseconds == 0 { startMilliseconds = nowMilliseconds }
     let elapsed = nowMilliseconds - startMilliseconds
-    nc_set_now_milliseconds(UInt32(truncatingIfNeeded: elapsed))
+    nc_set_now(UInt32(truncatingIfNeeded: elapsed), nowMicroseconds)
     if Self.isSourceBuild {
       nc_tcp_set_ticks(UInt32(truncatingIfNeeded: elapsed / UInt64(nc_tcp_slow_interval_milliseconds())))
     }

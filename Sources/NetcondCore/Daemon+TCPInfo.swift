@@ -60,7 +60,7 @@ private struct TCPInfo {
     put(facts.thresholdSegments, at: 76)
     put(facts.windowSegments, at: 80)
     put(facts.announcedSegmentBytes, at: 84)
-    put(UInt32(3), at: 88)  // tcpi_reordering: Reno's threshold of duplicates
+    put(UInt32(3), at: 88)  // tcpi_reordering: the threshold of duplicates (RFC 5681)
     put(facts.windowBytes, at: 96)  // tcpi_rcv_space
     put(UInt64.max, at: 112)  // tcpi_max_pacing_rate: none
     put(facts.unsentBytes, at: 144)

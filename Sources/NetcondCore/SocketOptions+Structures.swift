@@ -13,7 +13,11 @@ extension SocketOptions {
       guard let data else { return EFAULT }
       return setSocketStructure(name, data, context)
     case .socket(SO_BINDTODEVICE): return setInterface(data, length, context)
-    case .tcp(13): return Self.checkName(data, length, knows: ["reno"])  // TCP_CONGESTION
+    case .tcp(13):  // TCP_CONGESTION
+      let unknown = Self.checkName(data, length, knows: ["cubic"])
+      let isReno = unknown != 0 && Self.checkName(data, length, knows: ["reno"]) == 0
+      if unknown == 0 || isReno { asksForReno = isReno }
+      return isReno ? 0 : unknown
     case .tcp(31): return Self.checkName(data, length, knows: [])  // TCP_ULP
     case .ip(32): return context.isStream ? nil : setMulticastInterface(data, length, context)
     default: return nil
@@ -120,7 +124,9 @@ extension SocketOptions {
       return give([isOn ? 1 : 0] as [Int32], out)
     case .socket(62): return give([boundInterface], out)  // SO_BINDTOIFINDEX
     case .socket(SO_BINDTODEVICE): return getInterface(out, context)
-    case .tcp(13): return give(Array("reno".utf8) + [UInt8](repeating: 0, count: 12), out)
+    case .tcp(13):
+      let name = Array((asksForReno ? "reno" : "cubic").utf8)
+      return give(name + [UInt8](repeating: 0, count: 16 - name.count), out)
     case .tcp(31), .tcp(33): return 0
     case .ipv6(6): return kind.transport == .stream ? 0 : nil
     case .ipv6(61):  // IPV6_PATHMTU: an address, and the MTU (struct ip6_mtuinfo)

@@ -42,7 +42,7 @@ extension SocketOptions {
     }
     rules[24] = .refused(EPERM)  // TCP_TIMESTAMP
     rules[25] = .any  // TCP_NOTSENT_LOWAT, bytes without a sign
-    rules[26] = .refused(ENOPROTOOPT).reading(.nothing)  // TCP_CC_INFO: Reno has none
+    rules[26] = .refused(ENOPROTOOPT).reading(.nothing)  // TCP_CC_INFO: CUBIC has none
     rules[27] = .off(ENOPROTOOPT).with {  // TCP_SAVE_SYN: the stack keeps no SYN
       let refuses = $0.set
       $0.set = { value, context in (0...2).contains(value) ? refuses(value, context) : .refuse(EINVAL) }

@@ -31,6 +31,9 @@ struct SocketOptions {
   /// SO_TXTIME: clock and flags.
   var transmitTime: (clock: Int32, flags: UInt32) = (0, 0)
 
+  /// TCP_CONGESTION was set to "reno", which reads back, and has no effect: the stack does CUBIC.
+  var asksForReno = false
+
   init(_ kind: SocketKind) { self.kind = kind }
 
   private static let levels: [Int32: OptionLevel] = [

@@ -186,6 +186,40 @@ extension StackTests {
       }
     }
 
+    /// 500 Mbit/s over 40 ms are 2.5 MB in flight, and in the buffers of both ends.
+    @Test func `windows grow with the path`() throws {
+      try path(delay: 20, bitsPerSecond: 500_000_000) { world, client, server in
+        world.wire.queueBytes = 4_000_000
+        let seconds = send(30_000_000, world, client, server)
+        let rate = Double(30_000_000 * 8) / seconds
+        #expect(rate > 230e6, "\(Int(rate)) bit/s: 1 MiB for each round trip are 210e6")
+        #expect(try #require(world.stack.windowLimitBytes(server.key)) > 1_500_000)
+      }
+    }
+
+    /// lwIP cuts a segment whose peer's window is too small for it, and leaves the FIN on both parts.
+    @Test func `an end behind a small window is no end before it`() throws {
+      try World.with { world in
+        let service = try world.listen(1)
+        var options = ConnectionOptions()
+        options.receiveLimitBytes = 10_000
+        world.stack.apply(options, toListener: service.key)
+        service.reads = false
+        let client = try world.connect(0, to: world.hosts[1].address())
+        #expect(world.run(seconds: 5) { client.isEstablished && service.accepted.count == 1 })
+        let server = try #require(service.accepted.first)
+        let bytes = pattern(10_700)
+        client.send(Array(bytes.prefix(9700)))
+        world.run(seconds: 1)
+        client.send(Array(bytes.suffix(1000)), end: true)
+        world.run(seconds: 2)
+        #expect(!server.isEnded)
+        server.reads = true
+        #expect(world.run(seconds: 20) { server.isEnded })
+        #expect(difference(server.received, from: bytes) == nil)
+      }
+    }
+
     @Test func `nothing is left of what was in flight`() throws {
       try path(delay: 10, faults: Faults(loss: 5, seed: 2)) { world, client, server in
         send(500_000, world, client, server)

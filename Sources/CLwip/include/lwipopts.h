@@ -67,8 +67,8 @@
 #define TCP_MSS 65495
 #define LWIP_WND_SCALE 1
 #define TCP_RCV_SCALE 7
-#define TCP_WND (4 * 1024 * 1024)
-#define TCP_SND_BUF (4 * 1024 * 1024)
+#define TCP_WND (6 * 1024 * 1024) /* the most; LwipGlue announces less, and lets it grow (Stack+Windows.swift) */
+#define TCP_SND_BUF (8 * 1024 * 1024)
 #define TCP_SND_QUEUELEN 8192
 #define TCP_SNDLOWAT 32768
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1 /* they assume an MSS of one wire frame: 4 MSS below 64 KiB */
@@ -76,8 +76,8 @@
 #define TCP_OVERSIZE 0
 #define TCP_WND_UPDATE_THRESHOLD (64 * 1024)
 #define TCP_QUEUE_OOSEQ 1
-#define TCP_OOSEQ_MAX_BYTES (1024 * 1024)
-#define TCP_OOSEQ_MAX_PBUFS 1024
+#define TCP_OOSEQ_MAX_BYTES TCP_WND /* what was reported as received should not be thrown away */
+#define TCP_OOSEQ_MAX_PBUFS 8192
 #define LWIP_TCP_SACK_OUT 1
 #define LWIP_TCP_MAX_SACK_NUM 4
 #define LWIP_TCP_KEEPALIVE 1

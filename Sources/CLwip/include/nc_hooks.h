@@ -37,6 +37,8 @@ struct nc_hooks {
   const ip6_addr_t *(*ip6_gateway)(struct netif *netif, const ip6_addr_t *destination);
   /// Milliseconds of the tick that runs: read once per tick by the loop, so that a tick sees one time.
   u32_t now_milliseconds;
+  /// The same time in microseconds.
+  u64_t now_microseconds;
 };
 
 extern struct nc_hooks nc_hooks;

@@ -44,11 +44,12 @@ static inline bool nc_lwip_is_source_build(void) {
 #endif
 }
 
-static inline void nc_set_now_milliseconds(u32_t now) {
+static inline void nc_set_now(u32_t milliseconds, u64_t microseconds) {
 #ifdef NC_LWIP_SOURCE
-  nc_hooks.now_milliseconds = now;
+  nc_hooks.now_milliseconds = milliseconds;
+  nc_hooks.now_microseconds = microseconds;
 #else
-  (void)now;
+  (void)milliseconds, (void)microseconds;
 #endif
 }
 
@@ -288,10 +289,6 @@ static inline void nc_tcp_put_time_wait(struct tcp_pcb *pcb) {
 static inline void nc_tcp_free_time_wait(struct tcp_pcb *pcb) {
   nc_tcp_put_time_wait(pcb);
   tcp_abort(pcb); /* in TIME_WAIT lwIP sends nothing: it unlinks and frees */
-}
-/// How long the handshake took, in ticks of the slow timer; 0 where a SYN was sent again: that tells nothing (Karn).
-static inline u32_t nc_tcp_handshake_ticks(const struct tcp_pcb *pcb) {
-  return pcb->rttest != 0 && pcb->nrtx == 0 ? tcp_ticks - pcb->rttest + 1 : 0;
 }
 static inline u32_t nc_tcp_msl_milliseconds(void) { return TCP_MSL; }
 static inline u32_t nc_tcp_slow_interval_milliseconds(void) { return TCP_SLOW_INTERVAL; }

@@ -47,10 +47,20 @@ static inline u32_t nc_tcp_header_window(const struct tcp_pcb *pcb, const struct
 /// The key that `nc_tcp_attach` gave to the PCB, or NULL.
 static inline void *nc_tcp_attached(const struct tcp_pcb *pcb) {
 #ifdef NC_LWIP_SOURCE
-  return pcb->ext_args[1].data;
+  return pcb->ext_args[1].callbacks != NULL ? pcb->ext_args[1].data : NULL;
 #else
   (void)pcb;
   return NULL;
+#endif
+}
+/// When the PCB, which is not attached yet, answered a SYN; microseconds, 0 where it did so more than once: then the answer's
+/// round trip is not known (Karn).
+static inline u64_t nc_tcp_answered(const struct tcp_pcb *pcb) {
+#ifdef NC_LWIP_SOURCE
+  return pcb->ext_args[1].callbacks == NULL && pcb->nrtx == 0 ? (u64_t)(uintptr_t)pcb->ext_args[1].data : 0;
+#else
+  (void)pcb;
+  return 0;
 #endif
 }
 /// Gives a PCB a key that `destroyed` is told when lwIP frees the PCB, and makes lwIP tell of the segments it sends.
