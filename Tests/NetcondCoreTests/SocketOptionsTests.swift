@@ -262,11 +262,17 @@ struct OptionLevelCase: Sendable, CustomTestStringConvertible {
     #expect(small == -Int(EINVAL))
   }
 
-  @Test func `the congestion control is Reno, and no other is promised`() {
+  @Test func `the congestion control is CUBIC; Reno may be asked for, and no other`() {
     var options = SocketOptions(Self.stream.kind)
-    for (name, status) in [("reno", 0), ("cubic", ENOENT), ("", EINVAL)] {
+    for (name, status, after) in [
+      ("bbr", ENOENT, "cubic"), ("reno", 0, "reno"), ("", EINVAL, "reno"), ("cubic", 0, "cubic"),
+    ] {
       let code = Array(name.utf8).withUnsafeBytes { options.set(level: 6, name: 13, data: $0) }
       #expect(code == status, "\(name)")
+      var out = [UInt8](repeating: 9, count: 16)
+      let count = out.withUnsafeMutableBytes { options.get(level: 6, name: 13, into: $0) }
+      #expect(count == 16)
+      #expect(String(decoding: out.prefix { $0 != 0 }, as: UTF8.self) == after)
     }
   }
 
