@@ -5,6 +5,7 @@ extension BenchReport {
     case .netcond: "#0a7d55"
     case .netcondBusyPoll: "#4fb58e"
     case .kernel: "#7a8793"
+    case .kernelCubic: "#5b6f86"
     case .kernelBBR: "#aab3bb"
     case .pasta: "#c98a1b"
     case .slirp4netns: "#b3532e"

@@ -7,7 +7,7 @@ extension BenchReport {
   var head: String {
     "\(machine.processor), \(machine.processorCount) CPUs, Linux \(machine.kernel) \(machine.architecture), "
       + "\(machine.date)\n"
-      + "\(daemon.version)\(commit.map { ", commit \($0)" } ?? ""); kernel's congestion control: \(settings.congestionControl)\n"
+      + "\(daemon.version)\(commit.map { ", commit \($0)" } ?? ""); kernel's congestion control: \(settings.congestionControl), on impaired paths cubic\n"
       + "\(settings.isQuick ? "quick run" : "full run"): \(settings.rounds) rounds of \(settings.seconds) s and more, "
       + "interleaved, \(settings.roundsOfAllPlaces) of them in all places, the others in each one's best; medians; "
       + "\(Int(settings.durationSeconds)) s in all"

@@ -44,7 +44,8 @@ enum Catalogue {
                 group: "Bulk TCP, \(family.rawValue)",
                 name: Name.bulk(isSending, streams: streams) + words + (family == .ipv6 ? ", IPv6" : ""),
                 isQuick: isPlain && streams != 8,
-                contenders: [.kernel, .netcond] + (isPlain && (streams == 1 || !quick) ? [.pasta, .slirp4netns] : []),
+                contenders: [.kernel, .netcond]
+                  + (isPlain && (streams == 1 || !quick) ? [.pasta, .slirp4netns] + Congestion.cubicBeside : []),
                 family: family, chunkBytes: chunkBytes))
           }
         }
@@ -122,7 +123,7 @@ enum Catalogue {
           group: "Impaired path: round trip time and loss of packets", name: Name.impaired(isSending, impairment),
           wiring: .impaired(impairment),
           contenders: [.kernel, .netcond]
-            + (quick || !Namespaces.isAvailable(congestionControl: "bbr") ? [] : [.kernelBBR]),
+            + Congestion.bbrBeside,
           bytes: impairment.lossPercent > 0 ? (quick ? 3_000_000 : 10_000_000) : nil,
           leastSeconds: quick ? 2 : 4, places: quick ? .apart : .both, mostRounds: quick ? 1 : 3)
       }

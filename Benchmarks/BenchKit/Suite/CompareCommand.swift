@@ -78,7 +78,7 @@ struct CompareCommand: ParsableCommand {
     let rounds = rounds ?? (quick ? 3 : 5)
     var settings = BenchReport.Settings(
       isQuick: quick, rounds: rounds, roundsOfAllPlaces: min(rounds, allPlaces ?? (quick ? 1 : 2)),
-      seconds: seconds ?? (quick ? 0.3 : 1), congestionControl: Namespaces.congestionControl)
+      seconds: seconds ?? (quick ? 0.3 : 1), congestionControl: Congestion.machine)
     let start = monotonicSeconds()
     let results: [ScenarioResult]
     do {

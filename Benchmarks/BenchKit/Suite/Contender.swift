@@ -6,9 +6,12 @@ enum Contender: String, Codable, CaseIterable, Sendable, CodingKeyRepresentable 
   case netcondBusyPoll = "netcond --busy-poll"
   case pasta
   case slirp4netns
-  /// The kernel with another congestion control than the rest, on impaired paths.
+  /// The kernel with other congestion controls than the one it is measured with (`Congestion`).
+  case kernelCubic = "kernel, CUBIC"
   case kernelBBR = "kernel, BBR"
 
+  /// Whether a process lies between the two programs.
+  var hasHelper: Bool { ![.kernel, .kernelCubic, .kernelBBR].contains(self) }
   var isNetcond: Bool { self == .netcond || self == .netcondBusyPoll }
 }
 

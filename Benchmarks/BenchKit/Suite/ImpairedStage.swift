@@ -11,7 +11,7 @@ final class ImpairedStage: Stage {
   var helper: ChildProcess? { daemon?.process }
 
   init(_ contender: Contender, _ impairment: Impairment, _ binaries: Binaries) throws {
-    let congestionControl = contender == .kernelBBR ? "bbr" : Namespaces.congestionControl
+    let congestionControl = contender == .kernelBBR ? Congestion.bbr : Congestion.cubic
     near = try Namespaces.make("ia")
     far = try Namespaces.make("ib")
     let (first, second) = (UniqueName.interface("ra"), UniqueName.interface("rb"))

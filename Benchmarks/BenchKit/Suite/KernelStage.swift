@@ -1,17 +1,30 @@
 internal import TestSupport
 
-/// Namespaces as the measurements need them.
-enum Namespaces {
-  /// netcond's congestion control is CUBIC, Linux's default, too: where a machine has another default, the kernel's side
-  /// gets CUBIC all the same, so that the two are compared and not the two algorithms.
-  static let congestionControl = "cubic"
+/// Which congestion control the kernel's side uses.
+///
+/// It decides the baseline: on veth BBR, which paces, moves half of what CUBIC does; under loss it is many times faster. The
+/// kernel is measured as its machine has it, and on impaired paths, where the algorithm is what is compared, with CUBIC,
+/// which netcond has and Linux by default. The other one is shown beside.
+enum Congestion {
+  static let cubic = "cubic"
+  static let bbr = "bbr"
+  /// The machine's; namespaces inherit it.
+  static let machine =
+    (try? readFile("/proc/sys/net/ipv4/tcp_congestion_control"))?.split(separator: "\n").first
+    .map(String.init) ?? "unknown"
 
-  /// What this machine's kernel offers, besides what it uses.
-  static func isAvailable(congestionControl name: String) -> Bool {
+  static func isAvailable(_ name: String) -> Bool {
     let names = (try? readFile("/proc/sys/net/ipv4/tcp_available_congestion_control")) ?? ""
     return names.split(whereSeparator: { $0 == " " || $0 == "\n" }).contains { $0 == name }
   }
 
+  /// Beside the kernel, where its machine has another default.
+  static var cubicBeside: [Contender] { machine != cubic && isAvailable(cubic) ? [.kernelCubic] : [] }
+  static var bbrBeside: [Contender] { isAvailable(bbr) ? [.kernelBBR] : [] }
+}
+
+/// Namespaces as the measurements need them.
+enum Namespaces {
   static func make(_ purpose: String) throws -> NetworkNamespace {
     let namespace = try NetworkNamespace(purpose)
     // Churn uses up ports: give it all of them, and those in TIME_WAIT again (ip-sysctl).
@@ -25,8 +38,8 @@ enum Namespaces {
 
   /// Makes all routes that a namespace has now use a congestion control. Not by its sysctl: outside the first namespace
   /// that takes only what tcp_allowed_congestion_control lists; a route takes all that are available (ip-route(8)).
-  static func set(congestionControl name: String = congestionControl, in namespaces: NetworkNamespace...) throws {
-    guard isAvailable(congestionControl: name) else { return }
+  static func set(congestionControl name: String, in namespaces: NetworkNamespace...) throws {
+    guard Congestion.isAvailable(name) else { return }
     // IPv6 routes to a namespace's own addresses cannot be changed; nothing is measured over them.
     for namespace in namespaces {
       for (family, table) in [("-4", "main"), ("-4", "local"), ("-6", "main")] {
@@ -66,13 +79,14 @@ final class VethStage: Stage {
   private let app: NetworkNamespace
   private let peer: NetworkNamespace
 
-  init() throws {
+  /// - Parameter congestionControl: nil leaves the machine's.
+  init(congestionControl: String? = nil) throws {
     app = try Namespaces.make("va")
     peer = try Namespaces.make("vb")
     _ = try app.connect(
       to: peer, addresses: Address.all(.app),
       otherAddresses: Address.all(.peer) + Address.morePeers.map { $0 + Address.prefix.ipv4 })
-    try Namespaces.set(in: app, peer)
+    if let congestionControl { try Namespaces.set(congestionControl: congestionControl, in: app, peer) }
   }
 
   func wrap(_ command: Command, _ role: Role) -> Command { command.inside(role == .app ? app : peer) }
@@ -83,10 +97,7 @@ final class VethStage: Stage {
 final class LoopbackStage: Stage {
   private let namespace: NetworkNamespace
 
-  init() throws {
-    namespace = try Namespaces.make("lo")
-    try Namespaces.set(in: namespace)
-  }
+  init() throws { namespace = try Namespaces.make("lo") }
 
   func wrap(_ command: Command, _ role: Role) -> Command { command.inside(namespace) }
   func address(of role: Role, _ family: Family) -> String { family == .ipv4 ? "127.0.0.1" : "::1" }

@@ -33,7 +33,6 @@ final class TapStage: Stage {
       arguments: ["--log-level", "info"] + (isBusyPolling ? ["--busy-poll"] : []))
     try peer.adopt(
       tap, addresses: Address.all(.peer) + Address.morePeers.map { $0 + Address.prefix.ipv4 })
-    try Namespaces.set(in: peer)
   }
 
   func wrap(_ command: Command, _ role: Role) -> Command {

@@ -26,8 +26,7 @@ final class Runner {
     entries = scenarios.map { scenario in
       let choice = pin == .both ? scenario.places : pin
       let series = scenario.contenders.filter(Runner.isInstalled).flatMap { contender in
-        let hasHelper = contender != .kernel && contender != .kernelBBR
-        return Placement.all(choice, cpus: cpus, hasHelper: hasHelper).map {
+        Placement.all(choice, cpus: cpus, hasHelper: contender.hasHelper).map {
           Series(contender: contender, label: scenario.wiring.label(contender), placement: $0)
         }
       }

@@ -38,6 +38,7 @@ final class Stages {
     case (.impaired(let impairment), _): return try ImpairedStage(contender, impairment, binaries)
     case (.idle(let count), _): return try IdleStage(try make(.link, contender), count: count, binaries)
     case (_, .pasta), (_, .slirp4netns): return try TranslatorStage(contender)
+    case (_, .kernelCubic): return try VethStage(congestionControl: Congestion.cubic)
     case (.local, .kernel): return try LoopbackStage()
     case (.local, _): return try InterceptedPairStage(binaries, areOnOneNetwork: true)
     case (.hub, .netcond): return try InterceptedPairStage(binaries, areOnOneNetwork: false)

@@ -104,8 +104,8 @@ struct Targets {
       row("nginx, keepalive, 1 KiB", "× veth", 1.0, 0.7, ratio([Name.nginx])),
       row("daemon memory beside \(most) idle", "bytes per connection", 1024, 3072, isLessBetter: true, idleBytes),
       row("slowdown beside \(most) idle", "%", 5, 15, isLessBetter: true, slowdown),
-      row("20 ms and 1 % loss, the worse way", "× the kernel", 1.0, 0.5, impaired(Catalogue.lossy)),
-      row("40 ms, no loss, the worse way", "× the kernel", 1.0, 0.7, impaired(Catalogue.distant)),
+      row("20 ms and 1 % loss, the worse way", "× kernel, CUBIC", 1.0, 0.5, impaired(Catalogue.lossy)),
+      row("40 ms, no loss, the worse way", "× kernel, CUBIC", 1.0, 0.7, impaired(Catalogue.distant)),
       row("two programs on one network", "× kernel loopback", 3, 1.5, ratio([Name.local])),
     ]
   }

@@ -48,7 +48,6 @@ final class TranslatorStage: Stage {
         Command("ip", ["-n", namespace.name, "-4", "route", "show", "default"]), seconds: 10
       ).standardOutput.contains("default")
     }
-    try Namespaces.set(in: app, host)
   }
 
   func wrap(_ command: Command, _ role: Role) -> Command { command.inside(role == .app ? app : host) }
