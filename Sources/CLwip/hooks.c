@@ -39,6 +39,15 @@ void nc_hook_tcp_attach(struct tcp_pcb *pcb, void *key) {
   tcp_ext_arg_set(pcb, 1, key);
 }
 
+// A bare acknowledgement of one whose window is closed, and who has been probed with a byte, would lie outside that window,
+// and be dropped with the news of our own window: two ends that both wait for room would wait for ever. So it says no more
+// than the peer takes, as Linux's does (tcp_acceptable_seq; RFC 9293 section 3.10.7.4).
+static void bound_sequence(const struct pbuf *p, struct tcp_hdr *header, const struct tcp_pcb *pcb) {
+  if (p->tot_len != TCPH_HDRLEN_BYTES(header) || (TCPH_FLAGS(header) & (TCP_SYN | TCP_FIN | TCP_RST)) != 0) return;
+  const u32_t edge = pcb->lastack + pcb->snd_wnd;
+  if (TCP_SEQ_GT(lwip_ntohl(header->seqno), edge)) header->seqno = lwip_htonl(edge);
+}
+
 // The pointer tells how far the urgent data reaches beyond the segment's first byte (RFC 6093: behind the last byte of it, as
 // all systems do). A segment that is sent again may carry an old one.
 u32_t *nc_hook_tcp_out(const struct pbuf *p, struct tcp_hdr *header, const struct tcp_pcb *pcb, u32_t *options) {
@@ -54,6 +63,7 @@ u32_t *nc_hook_tcp_out(const struct pbuf *p, struct tcp_hdr *header, const struc
       nc_hooks.tcp_sending((struct tcp_pcb *)pcb, lwip_ntohl(header->seqno), TCP_TCPLEN(pcb->unsent));
     }
   }
+  bound_sequence(p, header, pcb);
   if (nc_hooks.tcp_urgent_end == NULL) return options;
   const u32_t sequence = lwip_ntohl(header->seqno);
   if (nc_hooks.tcp_urgent_end(pcb, &end) && end - sequence - 1 < 0xffff) {
