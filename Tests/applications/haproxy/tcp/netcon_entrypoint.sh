@@ -12,12 +12,11 @@ publish uploaded_md5 "$(md5 served/up/1)"
 for ((number = 2; number <= $(restarts) + 1; number++)); do
   await "restart.$number" 300
   configure "$number"
-  sockets=()
-  # In turn: the listening sockets by the old process's unix socket, and sockets of its own beside the old ones.
-  if ((number % 2 == 0)); then sockets=(-x /tmp/admin.sock); fi
-  step "process $number ends process $haproxy when it serves ${sockets[*]}"
+  # The listening sockets come by the old process's unix socket. With sockets of its own beside the old ones (SO_REUSEPORT),
+  # connections that wait in the queue of a socket that closes are reset, natively as well.
+  step "process $number ends process $haproxy when it serves"
   old=$haproxy
-  haproxy -db -f haproxy.cfg "${sockets[@]}" -sf "$old" &
+  haproxy -db -f haproxy.cfg -x /tmp/admin.sock -sf "$old" &
   haproxy=$!
   publish "restarted.$number"
   await "download_ended.$number" 300
