@@ -77,7 +77,7 @@
 #define TCP_WND_UPDATE_THRESHOLD (64 * 1024)
 #define TCP_QUEUE_OOSEQ 1
 #define TCP_OOSEQ_MAX_BYTES TCP_WND /* what was reported as received should not be thrown away */
-#define TCP_OOSEQ_MAX_PBUFS 8192
+#define TCP_OOSEQ_MAX_PBUFS 4608 /* that of wire segments */
 #define LWIP_TCP_SACK_OUT 1
 #define LWIP_TCP_MAX_SACK_NUM 4
 #define LWIP_TCP_KEEPALIVE 1

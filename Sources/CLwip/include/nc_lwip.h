@@ -260,7 +260,10 @@ static inline bool nc_tcp_has_work(const struct tcp_pcb *pcb) {
 #if TCP_QUEUE_OOSEQ
   if (pcb->ooseq != NULL) return true;
 #endif
-  return (pcb->flags & (TF_ACK_DELAY | TF_ACK_NOW | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_BACKLOGPEND)) != 0;
+#if TCP_LISTEN_BACKLOG
+  if ((pcb->flags & TF_BACKLOGPEND) != 0) return true;
+#endif
+  return (pcb->flags & (TF_ACK_DELAY | TF_ACK_NOW | TF_CLOSEPEND | TF_NAGLEMEMERR)) != 0;
 }
 static inline bool nc_tcp_keeps_alive(const struct tcp_pcb *pcb) { return ip_get_option(pcb, SOF_KEEPALIVE) != 0; }
 /// Whether a frame could not be had, or was refused, when the PCB last sent.
