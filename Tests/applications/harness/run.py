@@ -62,6 +62,8 @@ def missing(test, users):
     """Why a test cannot run here; empty where it can."""
     if not os.path.exists("/dev/net/tun"):
         return "there is no /dev/net/tun: the kernel's stack cannot watch (in a container: --device /dev/net/tun)"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "/dev/net/tun is not this user's to open: run as root, or chmod 666 /dev/net/tun as most systems have it"
     if "users" in test.needs and users == ["--map-root-user"]:
         return "needs more user ids than one: run as root, or install uidmap and have a range in /etc/subuid"
     return ""
