@@ -36,9 +36,12 @@ libc = ctypes.CDLL(None)
 
 def install(tests):
     """Debian's packages by scripts/setup.sh, PyPI's into a folder that only the tests see."""
-    packages = sorted({package for test in tests for package in test.packages})
-    subprocess.run([ROOT / "scripts" / "setup.sh", "packages", *packages], check=True)
+    packages = {package for test in tests for package in test.packages}
     wanted = sorted({package for test in tests for package in test.pip})
+    if wanted:
+        packages.add("python3-pip")
+    packages |= {"iproute2", "procps", "openssl", "python3", "util-linux"}  # the harness and lib/ themselves
+    subprocess.run([ROOT / "scripts" / "setup.sh", "packages", *sorted(packages)], check=True)
     mark = PIP / ".installed"
     have = mark.read_text().split() if mark.exists() else []
     if set(wanted) - set(have):
