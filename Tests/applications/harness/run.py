@@ -29,6 +29,7 @@ import report  # noqa: E402
 from catalogue import HERE, ROOT, Broken  # noqa: E402
 
 PIP = ROOT / ".cache" / "applications" / "pip"
+PIP_MARK = PIP / ".installed"  # names of what is there
 GRACE_SECONDS = 60  # for a stage to end itself, after its test's limit
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
@@ -42,13 +43,20 @@ def install(tests):
         packages.add("python3-pip")
     packages |= {"iproute2", "procps", "openssl", "python3", "util-linux"}  # the harness and lib/ themselves
     subprocess.run([ROOT / "scripts" / "setup.sh", "packages", *sorted(packages)], check=True)
-    mark = PIP / ".installed"
-    have = mark.read_text().split() if mark.exists() else []
-    if set(wanted) - set(have):
+    have = installed_from_pypi()
+    if set(wanted) - have:
         PIP.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["/usr/bin/python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                        "--root-user-action=ignore", "--upgrade", "--target", PIP, *sorted({*wanted, *have})], check=True)
-        mark.write_text("\n".join(sorted({*wanted, *have})))
+        everything = sorted({*wanted, *have})
+        done = subprocess.run(["/usr/bin/python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                               "--root-user-action=ignore", "--upgrade", "--target", PIP, *everything])
+        if done.returncode == 0:
+            PIP_MARK.write_text("\n".join(everything))
+        else:
+            print(f"applications: PyPI gives no {' '.join(wanted)} (see above): the tests that need it will be skipped")
+
+
+def installed_from_pypi():
+    return set(PIP_MARK.read_text().split()) if PIP_MARK.exists() else set()
 
 
 def user_namespace():
@@ -69,6 +77,9 @@ def missing(test, users):
         return "/dev/net/tun is not this user's to open: run as root, or chmod 666 /dev/net/tun as most systems have it"
     if "users" in test.needs and users == ["--map-root-user"]:
         return "needs more user ids than one: run as root, or install uidmap and have a range in /etc/subuid"
+    absent = set(test.pip) - installed_from_pypi()
+    if absent:
+        return f"needs {' '.join(sorted(absent))} from PyPI: Tests/applications/build.sh installs it where PyPI is reached"
     return ""
 
 
