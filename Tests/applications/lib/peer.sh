@@ -43,7 +43,7 @@ authority() {
   openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 30 -subj "/CN=netcond-test authority" 2>/dev/null
   openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=netcond-test 2>/dev/null
   openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -out server.pem \
-    -extfile <(printf 'subjectAltName=IP:%s,IP:%s,IP:%s,IP:%s' "$ADDR" "$ADDR6" "$PEER" "$PEER6") 2>/dev/null
+    -extfile <(printf 'subjectAltName=IP:%s,IP:%s,IP:%s,IP:%s,DNS:localhost' "$ADDR" "$ADDR6" "$PEER" "$PEER6") 2>/dev/null
 }
 
 # drive PORT CONNECTIONS: a server of sockets there, by IPv4 and IPv6.
