@@ -96,12 +96,12 @@ class Stage:
         run("mount", "-t", "proc", "proc", "/proc")
         run("mount", "-t", "tmpfs", "-o", "mode=755", "netcond", "/mnt")
         # From here on nothing is looked up by its path on the machine: /tmp, where it may be, is replaced below.
-        binds = {"work": self.work, **catalogue.folders(self.test, self.work, binaries, pip)}
+        binds = {"scratch": self.work, **catalogue.folders(self.test, self.work, binaries, pip)}
         os.chmod(self.work / "exchange", 0o1777)
         for name, source in binds.items():
             os.mkdir(f"/mnt/{name}")
             run("mount", "--bind", str(source), f"/mnt/{name}")
-        self.work = pathlib.Path("/mnt/work")
+        self.work = pathlib.Path("/mnt/scratch")
         for folder in ("/tmp", "/run", "/root", "/dev/shm"):
             run("mount", "-t", "tmpfs", "-o", f"mode={'700' if folder == '/root' else '1777'}", "netcond", folder)
         run("ip", "link", "set", "lo", "up")
@@ -169,7 +169,7 @@ class Stage:
         wanted = "".join(f"{name}={value}\n" for name, value in environment.items() if name != "HOME")
         (self.work / ".wanted").write_text(wanted)
         (self.work / ".wanted").rename(self.work / "container.wanted")
-        wait = "until [ -e /mnt/work/container.exit ]; do sleep 0.05; done; exit $(cat /mnt/work/container.exit)"
+        wait = "until [ -e /mnt/scratch/container.exit ]; do sleep 0.05; done; exit $(cat /mnt/scratch/container.exit)"
         return self.children.spawn(["sh", "-c", wait], self.work / "netcon.log", environment, "/mnt/netcon")
 
     def start_native(self):
