@@ -1,4 +1,4 @@
-# Sourced by the tests of iperf3: the client's half, which is the same on both sides.
+# Sourced by the tests of iperf3: what both sides do, by TCP and by UDP.
 
 # measure tcp|udp WHAT OPTION…: one run against the peer's server; its figures are noted.
 measure() {
@@ -37,4 +37,29 @@ measure_udp() {
     measure udp '64-byte datagrams, IPv6' --client "$PEER6" --udp --length 64 --bitrate 2M "${amount[@]}"
     measure udp '8 streams back' --client "$PEER" --udp --reverse --parallel 8 --bitrate 20M "${amount[@]}"
   fi
+}
+
+# container_side MEASURE: serves, then measures as the client.
+container_side() {
+  iperf3 --server >server.log 2>&1 &
+  server=$!
+  publish serving
+  await monitor_measured 300 >/dev/null
+  step "the container's client"
+  "$1"
+  stop "$server"
+  if grep -i error server.log; then fail "the server complains: $(grep -i -m1 error server.log)"; fi
+}
+
+# kernel_side MEASURE: measures as the client, then serves.
+kernel_side() {
+  await serving >/dev/null
+  wait_for 60 "iperf3 server" iperf3 --client "$PEER" --bytes 1
+  step "the kernel's client"
+  "$1"
+  iperf3 --server >server.log 2>&1 &
+  server=$!
+  wait_for 60 "iperf3 server" iperf3 --client "$ADDR" --bytes 1
+  publish monitor_measured
+  serve_until_done "$server"
 }
