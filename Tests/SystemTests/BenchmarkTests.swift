@@ -1,4 +1,4 @@
-import BenchKit
+@testable import BenchKit
 import TestSupport
 import Testing
 
@@ -81,6 +81,13 @@ extension SystemTests {
         binaries, "datagrams", server.endpoint, ["--count", "50", "--chunk", "1400"])
       let result = try BenchClient.run(datagrams, seconds: 20)
       #expect(result.sentDatagrams == 50 && result.arrivedDatagrams > 0)
+    }
+
+    @Test("no connection gets the port of a server that is told its port", .needsTap)
+    func servicePorts() throws {
+      let namespace = try Namespaces.make("sp")
+      let reserved = try namespace.run(Command("cat", ["/proc/sys/net/ipv4/ip_local_reserved_ports"])).checked()
+      #expect(reserved.standardOutput == "\(Namespaces.servicePorts.lowerBound)-\(Namespaces.servicePorts.upperBound)\n")
     }
 
     /// One scenario of each kind, so that no kind can break unseen.

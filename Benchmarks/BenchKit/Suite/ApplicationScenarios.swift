@@ -1,6 +1,24 @@
 internal import Glibc
 internal import TestSupport
 
+extension Trial {
+  /// Runs a server as the app while `body` measures. Afterwards all of it is gone, however that ended: a master that is
+  /// killed leaves its workers behind.
+  func serving(_ command: Command, _ body: (ChildProcess) throws -> Sample) throws -> Sample {
+    let server = try ChildProcess(self.command(command, .app))
+    let outcome: Result<Sample, any Error> = Result { try body(server) }
+    let workers = (try? ProcessFacts.children(server.pid)) ?? []
+    do {
+      server.send(signal: SIGTERM)
+      try server.wait(seconds: 20)
+    } catch {
+      for worker in workers { kill(worker, SIGKILL) }
+      if case .success = outcome { throw error }
+    }
+    return try outcome.get()
+  }
+}
+
 /// nginx as the app, wrk(1) as the peer; what nginx serves is compared with its file first.
 struct NginxScenario: Scenario {
   let name: String
@@ -14,16 +32,14 @@ struct NginxScenario: Scenario {
   var leastSeconds: Double { 1 }
   var programs: [String: String] { ["nginx": "nginx-light", "wrk": "wrk", "curl": "curl"] }
 
-  private static let port = 8080
-
-  private func configuration(_ folder: String, _ address: String) -> String {
+  private func configuration(_ folder: String, _ address: String, _ port: Int) -> String {
     """
     daemon off; user root; worker_processes 1; pid \(folder)/pid; error_log stderr;
     events { worker_connections 4096; }
     http {
       access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000;
       \(["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map { "\($0)_temp_path \(folder)/\($0);" }.joined(separator: " "))
-      server { listen \(address):\(NginxScenario.port); root \(folder)/www; }
+      server { listen \(address):\(port); root \(folder)/www; }
     }
     """
   }
@@ -36,19 +52,24 @@ struct NginxScenario: Scenario {
     let content = Content.text(bytes: fileBytes)
     let file = try folder.write("www/file", content)
     let address = try stage.address(of: .app, .ipv4)
-    try folder.write("nginx.conf", configuration(folder.path, address))
+    try folder.write("nginx.conf", configuration(folder.path, address, trial.servicePort))
     let arguments = ["-p", folder.path, "-c", folder.path + "/nginx.conf"]
-    let server = try ChildProcess(trial.command(Command("nginx", arguments), .app))
-    let url = "http://\(address):\(NginxScenario.port)/file"
+    let url = "http://\(address):\(trial.servicePort)/file"
     let fetched = folder.path + "/fetched"
-    try waitUntil("nginx to serve", seconds: 20) {
-      guard server.isRunning else { throw SupportError("nginx ended: \(server.standardError)") }
-      let fetch = trial.command(Command("curl", ["-s", "-f", "-m", "10", "-o", fetched, url]), .peer)
-      return try run(fetch, seconds: 15).status.isSuccess
+    return try trial.serving(Command("nginx", arguments)) { server in
+      try waitUntil("nginx to serve", seconds: 20) {
+        guard server.isRunning else { throw SupportError("nginx ended: \(server.standardError)") }
+        let fetch = trial.command(Command("curl", ["-s", "-f", "-m", "10", "-o", fetched, url]), .peer)
+        return try run(fetch, seconds: 15).status.isSuccess
+      }
+      try run(Command("cmp", [fetched, file]), seconds: 10).checked()
+      return try load(trial, server, url)
     }
-    try run(Command("cmp", [fetched, file]), seconds: 10).checked()
+  }
+
+  private func load(_ trial: Trial, _ server: ChildProcess, _ url: String) throws -> Sample {
     let worker = try ProcessFacts.children(server.pid).first ?? server.pid
-    let meter = try CPUMeter(stage, app: worker, peer: nil)
+    let meter = try CPUMeter(trial.stage, app: worker, peer: nil)
     let whole = Int(max(1, trial.seconds.rounded()))
     let wrk = Command(
       "wrk",
@@ -59,8 +80,6 @@ struct NginxScenario: Scenario {
     let latency = WrkOutput.latencies(output)
     sample[.median] = latency["50%"]
     sample[.p99] = latency["99%"]
-    server.send(signal: SIGTERM)
-    try server.wait(seconds: 20)
     return sample
   }
 }
@@ -125,26 +144,29 @@ struct RedisScenario: Scenario {
     ["redis-server": "redis-server", "redis-benchmark": "redis-tools", "redis-cli": "redis-tools"]
   }
 
-  private static let port = "6379"
-
   func measure(_ trial: Trial) throws -> Sample {
     let stage = trial.stage
     try stage.place(trial.placement)
     let folder = try TemporaryFolder("red")
     let address = try stage.address(of: .app, .ipv4)
-    let place = ["-h", address, "-p", RedisScenario.port]
+    let port = String(trial.servicePort)
+    let place = ["-h", address, "-p", port]
     let options = ["--save", "", "--appendonly", "no", "--protected-mode", "no", "--dir", folder.path]
-    let server = try ChildProcess(
-      trial.command(Command("redis-server", ["--bind", address, "--port", RedisScenario.port] + options), .app))
-    try waitUntil("redis-server to serve", seconds: 20) {
-      guard server.isRunning else { throw SupportError("redis-server ended: \(server.standardOutput)") }
-      let ping = trial.command(Command("redis-cli", place + ["ping"]), .peer)
-      return try run(ping, seconds: 15).standardOutput == "PONG\n"
+    return try trial.serving(Command("redis-server", ["--bind", address, "--port", port] + options)) { server in
+      try waitUntil("redis-server to serve", seconds: 20) {
+        guard server.isRunning else { throw SupportError("redis-server ended: \(server.standardOutput)") }
+        let ping = trial.command(Command("redis-cli", place + ["ping"]), .peer)
+        return try run(ping, seconds: 15).standardOutput == "PONG\n"
+      }
+      try checkContent(trial, place, folder)
+      return try load(trial, server, place)
     }
-    try checkContent(trial, place, folder)
+  }
+
+  private func load(_ trial: Trial, _ server: ChildProcess, _ place: [String]) throws -> Sample {
     // Sized for a kernel's usual speed: redis-benchmark counts operations, not seconds.
     let count = Int(40_000 * max(trial.seconds, 0.05)) * (pipelined > 1 ? 8 : 1)
-    let meter = try CPUMeter(stage, app: server.pid, peer: nil)
+    let meter = try CPUMeter(trial.stage, app: server.pid, peer: nil)
     let start = monotonicSeconds()
     let load = ["-t", "set,get", "-c", "50", "-n", String(count), "-P", String(pipelined), "--csv"]
     let output = try trial.output(
@@ -157,8 +179,6 @@ struct RedisScenario: Scenario {
     }
     guard rates.count == 2, rates.allSatisfy({ $0 > 0 }) else { throw SupportError("redis-benchmark said:\n\(output)") }
     sample[.operations] = 2 / rates.map { 1 / $0 }.reduce(0, +)  // as many of one as of the other
-    server.send(signal: SIGTERM)
-    try server.wait(seconds: 20)
     return sample
   }
 

@@ -25,11 +25,18 @@ enum Congestion {
 
 /// Namespaces as the measurements need them.
 enum Namespaces {
+  /// Ports of servers that are told their port instead of choosing one. No connection gets one of them as its own: one in
+  /// TIME_WAIT, made without SO_REUSEADDR, would make the server's bind fail for a minute (ip-sysctl,
+  /// ip_local_reserved_ports).
+  static let servicePorts = 8000...8999
+
   static func make(_ purpose: String) throws -> NetworkNamespace {
     let namespace = try NetworkNamespace(purpose)
     // Churn uses up ports: give it all of them, and those in TIME_WAIT again (ip-sysctl).
     try namespace.set(sysctl: "net/ipv4/ip_local_port_range", "1024 65000")
     try namespace.set(sysctl: "net/ipv4/tcp_tw_reuse", "1")
+    try namespace.set(
+      sysctl: "net/ipv4/ip_local_reserved_ports", "\(servicePorts.lowerBound)-\(servicePorts.upperBound)")
     // A herd of connects at once is no attack.
     try namespace.set(sysctl: "net/core/somaxconn", "8192")
     try namespace.set(sysctl: "net/ipv4/tcp_max_syn_backlog", "8192")

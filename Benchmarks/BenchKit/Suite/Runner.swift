@@ -14,6 +14,7 @@ final class Runner {
   private let stages: Stages
   private var entries: [Entry]
   private let start = monotonicSeconds()
+  private var measured = 0
 
   /// - Parameter pin: which places are tried.
   init(
@@ -93,7 +94,8 @@ final class Runner {
     do {
       let trial = Trial(
         binaries: binaries, stage: try stages.stage(scenario.wiring, series.contender), placement: series.placement,
-        seconds: max(settings.seconds, scenario.leastSeconds))
+        seconds: max(settings.seconds, scenario.leastSeconds), number: measured)
+      measured += 1
       entries[index].result.series[number].samples.append(try scenario.measure(trial))
     } catch {
       entries[index].result.series[number].problems.append("\(error)")

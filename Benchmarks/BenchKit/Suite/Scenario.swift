@@ -91,6 +91,14 @@ struct Trial {
   let stage: any Stage
   let placement: Placement
   let seconds: Double
+  /// Which measurement of the run this is.
+  let number: Int
+
+  /// The port of a server that has to be told one: another in each measurement, so that nothing a former server left
+  /// matters.
+  var servicePort: Int {
+    Namespaces.servicePorts.lowerBound + number % Namespaces.servicePorts.count
+  }
 
   /// `command` as a program of this role: in its place, on its CPU.
   func command(_ command: Command, _ role: Role) -> Command {
