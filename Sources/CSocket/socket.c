@@ -86,7 +86,11 @@ void nc_add_marks(int fd, int bits) {
   int word = -1;
   socklen_t size = sizeof word;
   if (getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &word, &size) != 0) return;
-  word = ~(~word | bits);
+  nc_set_marks(fd, ~word | bits);
+}
+
+void nc_set_marks(int fd, int bits) {
+  const int word = ~bits;
   setsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &word, sizeof word);
 }
 

@@ -94,6 +94,7 @@ int nc_renew(int fd, struct nc_name *name) {
   int fresh = nc_create_like(fd, name->family, name->type, name->protocol, true);
   if (fresh < 0) return fresh;
   nc_copy_timeouts(fd, fresh);
+  nc_toggle_copy(fd, fresh);
   (void)nc_raw_fcntl(fresh, F_SETFL, flags);
   int placed = (int)nc_raw(SYS_dup3, fresh, fd, (descriptor_flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0, 0, 0, 0);
   nc_raw_close(fresh);
@@ -125,7 +126,7 @@ static int disconnect(int fd, struct nc_name *name) {
   int error = nc_renew(fd, name);
   if (error == 0 && is_reset) {
     struct linger abort = {.l_onoff = 1, .l_linger = 0};
-    (void)nc_setsockopt(former, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+    (void)nc_setsockopt(former, name, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
     nc_owe_error(fd, ECONNRESET);
   }
   nc_raw_close(former);

@@ -94,7 +94,7 @@ NC_EXPORT int setsockopt(int fd, int level, int option, const void *value, sockl
   struct nc_name name;
   if (!is_ours(fd, &name)) return nc_native()->setsockopt(fd, level, option, value, length);
   if (name.state == NC_STATE_DATAGRAM) nc_datagram_settle(fd);
-  int error = nc_setsockopt(fd, level, option, value, length);
+  int error = nc_setsockopt(fd, &name, level, option, value, length);
   if (error == 0 && name.state == NC_STATE_DATAGRAM) nc_datagram_option_set(fd, level, option, value, length);
   return (int)finish(error);
 }

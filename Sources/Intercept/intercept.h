@@ -11,7 +11,7 @@
 //   identity.c   what an fd is: nc_identify reads the abstract names the daemon gave to the ends of the pair
 //   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process
 //   exports_exec.c exec.c exec_target.c   what a program passes on to those it starts, and which cannot take it
-//   create.c connect.c listen.c names.c options.c ioctl.c shutdown.c   a topic each
+//   create.c connect.c listen.c names.c options.c toggles.c ioctl.c shutdown.c   a topic each
 //   transfer.c   the data calls on streams
 //   datagram.c   those on datagram sockets; datagram_names.c, _routes.c, _control.c, _errors.c   what goes with them
 //   facts.c interfaces.c ifaddrs.c   the interfaces that a program sees
@@ -160,6 +160,9 @@ enum nc_mark {
   NC_MARK_COLLECTED = 1 << 0, /* the outcome of connect() was handed to a caller of connect() */
   NC_MARK_SHUT = 1 << 1,      /* shut down by the app before it was connected, as a listener, or for receiving datagrams */
   NC_MARK_URGENT = 1 << 2,    /* a stream: the daemon expects urgent data */
+  /* Streams: NC_MARK_NODELAY and NC_MARK_COALESCES (netcond_rpc.h), and one bit for each time that TCP_CORK was set, up to 3 */
+  NC_MARK_FIRST_CORK = 1 << 5,
+  NC_MARK_CORKS = 7 << 5,
   /* Datagram sockets: */
   NC_MARK_CONNECTED = 1 << 2,   /* has a peer */
   NC_MARK_BOUND = 1 << 3,       /* has a port: no NC_OP_ROUTE is needed for that */
@@ -247,6 +250,8 @@ static inline bool nc_is_sandboxed(void) { return __atomic_load_n(&nc_sandbox, _
 /// Returns 0 or a negative errno: the daemon's status, -ENETDOWN where no daemon answers, -EPROTONOSUPPORT where it
 /// speaks another version.
 int nc_rpc(struct nc_request *request, int fd, struct nc_reply *reply, int *received, bool close_on_exec);
+/// Sends `request` without awaiting anything (NC_REQUEST_POSTED). Returns 0 or a negative errno.
+int nc_post(struct nc_request *request, int fd);
 
 // exec.c
 
@@ -331,12 +336,26 @@ int nc_connect(int fd, struct nc_name *name, const struct sockaddr *address, soc
 int nc_getsockname(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length);
 int nc_getpeername(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length);
 int nc_getsockopt(int fd, const struct nc_name *name, int level, int option, void *value, socklen_t *length);
-int nc_setsockopt(int fd, int level, int option, const void *value, socklen_t length);
+int nc_setsockopt(int fd, const struct nc_name *name, int level, int option, const void *value, socklen_t length);
 int nc_ioctl(int fd, const struct nc_name *name, unsigned long request, void *argument);
 int nc_shutdown(int fd, const struct nc_name *name, int how);
 /// The accepted connection inherits the time-outs of its listener, as in Linux.
 void nc_inherit_timeouts(int from, int to);
 void nc_copy_timeouts(int from, int to);
+
+
+// toggles.c
+
+/// The option of the app's end that stands for TCP_NODELAY or TCP_CORK where the daemon need not know: setting and reading
+/// is the kernel's own; 0: the daemon is to be asked.
+int nc_toggle_to_set(int fd, const struct nc_name *name, int level, int option);
+int nc_toggle_to_read(int fd, const struct nc_name *name, int level, int option);
+/// The NC_OPTION_ flags of a request that turns such an option on or off.
+int nc_toggle_flags(int fd, const struct nc_name *name, int level, int option, bool is_on);
+/// Notes that the daemon has taken such a request; `coalesces` is its reply.
+void nc_toggle_taken(int fd, int level, int option, bool is_on, bool coalesces);
+/// The fresh socket `to` has the options that the daemon knew of `from`: also what it did not know.
+void nc_toggle_copy(int from, int to);
 
 /// ioctl()s of netdevice(7), on a socket of `family`. Returns false where `request` is none of them.
 bool nc_interface_ioctl(int family, unsigned long request, void *argument, int *result);

@@ -3,10 +3,13 @@
 // Answered from the name: what the app asked socket() for. Native: what acts on the app's own calls (time-outs, low
 // water, the cookie) and SO_ERROR, translated. All else is the daemon's, which knows Linux's rules for each option; above
 // all SO_SNDBUF: raised natively it would make an unconnected socket writable. What acts on the app's own calls but has
-// rules is both: the daemon judges, then the pair's end gets it too.
+// rules is both: the daemon judges, then the pair's end gets it too. TCP_NODELAY and TCP_CORK: see toggles.c.
+//
+// What cannot fail, and is set on each connection by many programs, is told without waiting for a reply.
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -107,6 +110,8 @@ int nc_getsockopt(int fd, const struct nc_name *name, int level, int option, voi
   if (copy_in(&room, length, sizeof room) != 0) return -EFAULT;
   if ((int)room < 0) return -EINVAL;
   if (level == SOL_SOCKET && option == SO_PEERNAME) return peer_name(fd, name, value, room, length);
+  int mirror = nc_toggle_to_read(fd, name, level, option);
+  if (mirror != 0) return nc_raw_getsockopt(fd, SOL_SOCKET, mirror, value, length);
   int number;
   if (level == SOL_SOCKET && is_known_here(fd, name, option, &number))
     return give(&number, sizeof number, value, room, length);
@@ -127,12 +132,28 @@ static bool names_bad_fd(int level, int option, const void *value, socklen_t len
   return nc_raw_fcntl(program, F_GETFD, 0) == -EBADF;
 }
 
-int nc_setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
+// Whether the daemon takes `value`, an int, in any case: its answer need not be waited for.
+static bool cannot_fail(const struct nc_name *name, int level, int option, int value) {
+  if (name->type != SOCK_STREAM || (name->state != NC_STATE_CONNECTED && name->state != NC_STATE_NEW)) return false;
+  if (level == SOL_SOCKET) return option == SO_KEEPALIVE;
+  if (level != IPPROTO_TCP) return false;
+  switch (option) {
+  case TCP_NODELAY: return true;
+  case TCP_KEEPIDLE:
+  case TCP_KEEPINTVL: return value >= 1 && value <= 32767;
+  case TCP_KEEPCNT: return value >= 1 && value <= 127;
+  default: return false;
+  }
+}
+
+int nc_setsockopt(int fd, const struct nc_name *name, int level, int option, const void *value, socklen_t length) {
   if (is_native(level, option)) {
     __atomic_store_n(&timeouts_used, true, __ATOMIC_RELAXED);
     return nc_raw_setsockopt(fd, level, option, value, length);
   }
   if ((int)length < 0) return -EINVAL;
+  int mirror = nc_toggle_to_set(fd, name, level, option);
+  if (mirror != 0) return nc_raw_setsockopt(fd, SOL_SOCKET, mirror, value, length);
   if (names_bad_fd(level, option, value, length)) return -EBADF;
   struct nc_request request = {.op = NC_OP_SETSOCKOPT, .argument = {level, option, (int)length}};
   struct nc_reply reply;
@@ -141,7 +162,18 @@ int nc_setsockopt(int fd, int level, int option, const void *value, socklen_t le
     request.argument[3] = NC_OPTION_NULL;
   else if (copy_in(request.data, value, bytes) != 0)
     return -EFAULT;
-  int error = nc_rpc(&request, fd, &reply, NULL, false);
-  if (error == 0 && is_native_as_well(level, option)) (void)nc_raw_setsockopt(fd, level, option, value, length);
-  return error;
+  int number = 0;
+  memcpy(&number, request.data, sizeof number);
+  int error;
+  reply.argument[0] = 0;
+  if (request.argument[3] == 0 && length >= sizeof number && cannot_fail(name, level, option, number)) {
+    error = nc_post(&request, fd);
+  } else {
+    request.argument[3] |= nc_toggle_flags(fd, name, level, option, number != 0);
+    error = nc_rpc(&request, fd, &reply, NULL, false);
+  }
+  if (error != 0) return error;
+  if (is_native_as_well(level, option)) (void)nc_raw_setsockopt(fd, level, option, value, length);
+  nc_toggle_taken(fd, level, option, number != 0, reply.argument[0] != 0);
+  return 0;
 }

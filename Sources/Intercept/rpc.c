@@ -248,6 +248,7 @@ static enum outcome await_reply(const struct slot *slot, const struct nc_request
 // What may be asked again when it may have been done already: binding twice is EINVAL, connecting twice EALREADY.
 static bool is_repeatable(uint16_t op) { return op != NC_OP_BIND && op != NC_OP_CONNECT; }
 
+// `reply` is null for a request that is only posted.
 static int exchange(struct slot *slot, struct nc_request *request, int fd, struct nc_reply *reply, int *received,
                     bool close_on_exec) {
   for (int attempt = 0;; attempt++) {
@@ -258,6 +259,7 @@ static int exchange(struct slot *slot, struct nc_request *request, int fd, struc
     int error = -ENETDOWN;
     request->sequence = ++slot->sequence;
     enum outcome outcome = send_request(slot, request, fd, &error);
+    if (outcome == ANSWERED && reply == NULL) return 0;
     if (outcome == ANSWERED) outcome = await_reply(slot, request, reply, received, close_on_exec);
     if (outcome == ANSWERED) return -reply->status;
     if (outcome == REFUSED) return error;
@@ -291,4 +293,9 @@ int nc_rpc(struct nc_request *request, int fd, struct nc_reply *reply, int *rece
   (void)nc_raw(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&before, 0, sizeof before, 0, 0);
   (void)pthread_setcancelstate(cancel, &cancel);
   return result;
+}
+
+int nc_post(struct nc_request *request, int fd) {
+  request->flags |= NC_REQUEST_POSTED;
+  return nc_rpc(request, fd, NULL, NULL, false);
 }

@@ -1,5 +1,5 @@
 internal import CLwip
-internal import Slab
+public import Slab
 internal import Glibc
 
 /// What makes lwIP's TCP fast on links that segment, and fit for small round-trip times.
@@ -60,6 +60,9 @@ extension Stack {
       pcb.pointee.mss = UInt16(size)
     }
   }
+
+  /// Payload bytes of a full segment on the wire.
+  public func segmentBytes(of key: SlabKey) -> Int { max(1, connections.pointer(key)?.pointee.wireSegmentBytes ?? 1) }
 
   /// Payload bytes per wire segment of the connection that `pcb` belongs to; nil before it is established.
   func wireSegmentBytes(of pcb: UnsafeMutablePointer<tcp_pcb>?) -> Int? {

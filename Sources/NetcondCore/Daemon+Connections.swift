@@ -253,6 +253,8 @@ extension Daemon {
     else { return stack.abort(connection) }
     socket.pointee.connection = connection
     stack.setOwner(accepted.key.bits, of: connection)
+    socket.pointee.acceptedBy = listenerKey
+    applyHabits(of: listener, to: socket, appEnd: accepted.appEnd)
     applyOptions(socket)
     offer(accepted, to: listenerKey, listener)
     armReceive(accepted.key, socket)

@@ -1,3 +1,4 @@
+internal import CSocket
 internal import Glibc
 internal import LwipGlue
 internal import NetcondRPC
@@ -6,7 +7,14 @@ internal import Slab
 /// Socket options by RPC: what the app sets is kept (`SocketOptions`), and applied where it has an effect.
 extension Daemon {
   /// Sets an option. Returns 0 or an errno.
-  func setOption(_ request: nc_request, _ socket: UnsafeMutablePointer<Socket>, appEnd: Int32) -> Int32 {
+  func setOption(
+    _ request: nc_request, _ socket: UnsafeMutablePointer<Socket>, appEnd: Int32, _ reply: inout nc_reply
+  ) -> Int32 {
+    if request.asksToCoalesce, beginCoalescing(socket) {
+      reply.argument.0 = 1
+      return 0
+    }
+    let hadNoDelay = socket.pointee.options.noDelay
     let status = setOption(request, in: &socket.pointee.options, optionContext(socket))
     guard status == 0 else { return status }
     let (level, name, length, _) = request.argument
@@ -26,9 +34,41 @@ extension Daemon {
       if socket.pointee.options.value(.tcp(12)) != 0, let connection = socket.pointee.connection {
         stack.acknowledgeNow(connection)
       }
+    case .tcp(1) where !hadNoDelay && socket.pointee.options.noDelay: note(socket, \.noDelay)
     default: break
     }
     return 0
+  }
+
+  /// The app corks each message, and will tell no more of it (docs/rpc.md, "Options that are not told").
+  private func beginCoalescing(_ socket: UnsafeMutablePointer<Socket>) -> Bool {
+    guard socket.pointee.state == .connected, socket.pointee.host == nil else { return false }
+    socket.pointee.coalesces = true
+    socket.pointee.options.values[.tcp(3)] = 0
+    applyOptions(socket)
+    note(socket, \.coalesces)
+    return true
+  }
+
+  /// What an app does with one of a listener's connections it will do with the others.
+  private func note(_ socket: UnsafeMutablePointer<Socket>, _ habit: WritableKeyPath<Habits, Int>) {
+    guard let listener = socket.pointee.acceptedBy.flatMap({ sockets.pointer($0) }) else { return }
+    listener.pointee.habits[keyPath: habit] += 1
+  }
+
+  /// Begins an accepted connection as its app would have it.
+  func applyHabits(of listener: UnsafeMutablePointer<Socket>, to socket: UnsafeMutablePointer<Socket>, appEnd: Int32) {
+    let habits = listener.pointee.habits
+    var marks: Int32 = 0
+    if habits.noDelay >= Habits.least, !socket.pointee.options.noDelay {
+      socket.pointee.options.values[.tcp(1)] = 1
+      marks |= Int32(NC_MARK_NODELAY)
+    }
+    if habits.coalesces >= Habits.least, !socket.pointee.options.isCorked {
+      socket.pointee.coalesces = true
+      marks |= Int32(NC_MARK_COALESCES)
+    }
+    if marks != 0 { nc_set_marks(appEnd, marks) }
   }
 
   /// Gives the stack what the options of a connection, or of a listener, say.

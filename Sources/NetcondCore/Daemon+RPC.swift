@@ -43,7 +43,9 @@ extension Daemon {
     // Magic and version stand first in every version, whatever the message's length.
     let isForeign =
       completion.result >= 8 && request.magic == NC_RPC_MAGIC && request.version != NC_RPC_VERSION
-    let hasZeros = request.reserved == 0 && withUnsafeBytes(of: request.reserved2) { $0.allSatisfy { $0 == 0 } }
+    let hasZeros =
+      request.flags & ~UInt32(NC_REQUEST_POSTED) == 0
+      && withUnsafeBytes(of: request.reserved2) { $0.allSatisfy { $0 == 0 } }
     let isSound =
       isForeign
       || !isTruncated && completion.result == MemoryLayout<nc_request>.size && hasZeros
@@ -104,6 +106,7 @@ extension Daemon {
       reply.status =
         performRetained(request, descriptors[0], &reply) ?? answerForEnded(request, descriptors[0], &reply)
     }
+    if request.isPosted { return true }
     return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
   }
 
@@ -137,7 +140,7 @@ extension Daemon {
     case NC_OP_NAMES.rawValue:
       fillNames(socket, &reply)
       return 0
-    case NC_OP_SETSOCKOPT.rawValue: return setOption(request, socket, appEnd: descriptors[0])
+    case NC_OP_SETSOCKOPT.rawValue: return setOption(request, socket, appEnd: descriptors[0], &reply)
     case NC_OP_URGENT.rawValue: return expectUrgent(key, socket)
     case NC_OP_QUEUED.rawValue:
       fillQueued(socket, &reply)
@@ -205,5 +208,16 @@ extension Daemon {
     if let model { apply(model, to: key, made) }
     armHangUp(key, made)
     return pair.app
+  }
+}
+
+extension nc_request {
+  /// Whether the client awaits no reply. Only where that is meant: any other request is answered.
+  var isPosted: Bool { flags & UInt32(NC_REQUEST_POSTED) != 0 && op == UInt16(NC_OP_SETSOCKOPT.rawValue) }
+
+  /// TCP_CORK is set by an app that corks each message.
+  var asksToCoalesce: Bool {
+    op == UInt16(NC_OP_SETSOCKOPT.rawValue) && argument.0 == Int32(IPPROTO_TCP) && argument.1 == 3
+      && argument.3 & Int32(NC_OPTION_COALESCE) != 0
   }
 }

@@ -70,6 +70,9 @@ extension Daemon {
     var entry = retained[cookie] ?? RetainedSockets.Entry(options: SocketOptions(kind))
     let context = retainedOptionContext(direct)
     switch UInt32(request.op) {
+    case NC_OP_SETSOCKOPT.rawValue where request.asksToCoalesce:
+      reply.argument.0 = 1  // a pair has no segments
+      return 0
     case NC_OP_SETSOCKOPT.rawValue:
       let status = setOption(request, in: &entry.options, context)
       if status == 0, entry.options.resetsOnClose { prepareReset(&entry) }

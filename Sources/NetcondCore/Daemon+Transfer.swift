@@ -73,8 +73,10 @@ extension Daemon {
     if let buffer = completion.bufferIndex {
       sendPool.take(buffer)
       if completion.result > 0, socket.pointee.state == .connected {
-        forward(key, socket, buffer: buffer, offset: 0, count: Int(completion.result))
-        return armReceive(key, socket)
+        var (count, isReset) = (Int(completion.result), false)
+        if socket.pointee.coalesces { isReset = coalesce(socket, sendPool.address(buffer), &count) }
+        forward(key, socket, buffer: buffer, offset: 0, count: count)
+        return isReset ? resetConnection(key, socket) : armReceive(key, socket)
       }
       sendPool.release(buffer)
     }
@@ -89,6 +91,22 @@ extension Daemon {
       log.error("socket \(socket.pointee.id): reading from the app: \(String(cString: strerror(-completion.result)))")
       resetConnection(key, socket)
     }
+  }
+
+  /// An app that corks each message: `count` bytes of it have come, the last of them in a part of a segment. What lies in
+  /// the pair behind them goes with them; nothing is waited for.
+  /// - Returns: whether the pair tells of a reset, which it does only once.
+  private func coalesce(
+    _ socket: UnsafeMutablePointer<Socket>, _ buffer: UnsafeMutableRawPointer, _ count: inout Int
+  ) -> Bool {
+    guard let connection = socket.pointee.connection, !socket.pointee.sendsUrgent else { return false }
+    let segment = stack.segmentBytes(of: connection)
+    while count % segment != 0, count < Self.streamReceiveBytes {
+      let more = recv(socket.pointee.fd, buffer + count, Self.streamReceiveBytes - count, Int32(MSG_DONTWAIT))
+      guard more > 0 else { return more < 0 && errno == ECONNRESET }
+      count += more
+    }
+    return false
   }
 
   /// Hands bytes of a buffer to the stack; what it does not take waits in `pending`.

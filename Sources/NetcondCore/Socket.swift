@@ -39,6 +39,16 @@ enum Ending {
   case reset
 }
 
+/// How many of a listener's connections were treated in a way that costs a request each time.
+struct Habits {
+  /// From so many on it is a habit.
+  static let least = 4
+  /// TCP_NODELAY was set.
+  var noDelay = 0
+  /// TCP_CORK was set again and again.
+  var coalesces = 0
+}
+
 /// An accepted connection on its way to the app.
 struct PendingAccept {
   let appEnd: Int32
@@ -81,6 +91,11 @@ struct Socket: ~Copyable {
   var options: SocketOptions
   var backlog = 0
   var acceptQueue: Deque<PendingAccept> = []
+  /// Of a listener; and the listener of an accepted connection, which may be gone.
+  var habits = Habits()
+  var acceptedBy: SlabKey?
+  /// What lies in the pair already is taken before a part of a segment is sent.
+  var coalesces = false
   /// Which socket the app's end is, in /proc/PID/fd, and the process that asked for it (or for its listener).
   var appInode: UInt = 0
   var appProcess: Int32 = 0

@@ -35,6 +35,7 @@ extension SystemTests {
         Array(sound.dropLast()),
         sound + [0], Array(sound.prefix(4)), Array(repeating: 0xff, count: 4000),
         RPCClient.request(NC_OP_SOCKET.rawValue) { $0.magic ^= 1 },
+        RPCClient.request(NC_OP_SOCKET.rawValue) { $0.flags = 1 << 31 },
       ]
       try survive { _, path in
         for message in messages {
@@ -89,6 +90,28 @@ extension SystemTests {
         let status = try client.call(NC_OP_BIND.rawValue, passing: [socket]) { $0.address.family = 77 }
         #expect(status > 0)
         _ = try client.call(NC_OP_LISTEN.rawValue, passing: [socket]) { $0.argument.0 = Int32.min }
+      }
+    }
+
+    @Test("posted requests: no reply where that is meant, be it taken or refused; all others are answered")
+    func posted() throws {
+      try survive { _, path in
+        let client = try RPCClient(path)
+        let socket = try client.openSocket()
+        defer { close(socket) }
+        for (name, length) in [(SO_KEEPALIVE, Int32(4)), (SO_KEEPALIVE, -1), (9999, 4)] {
+          let request = RPCClient.request(NC_OP_SETSOCKOPT.rawValue) {
+            $0.flags = UInt32(NC_REQUEST_POSTED)
+            $0.argument = (SOL_SOCKET, name, length, 0)
+            $0.data.0 = 1
+          }
+          #expect(client.send(request, passing: [socket]) == 0)
+        }
+        let status = try client.call(NC_OP_GETSOCKOPT.rawValue, passing: [socket]) {
+          $0.flags = UInt32(NC_REQUEST_POSTED)
+          $0.argument = (SOL_SOCKET, SO_KEEPALIVE, 4, 0)
+        }
+        #expect(status == 0)
       }
     }
 

@@ -206,6 +206,76 @@ static void cork_peer(void) {
 }
 SCENARIO(stream_cork, .app = cork_app, .peer = cork_peer);
 
+// As servers do: each message in two pieces, corked, with TCP_NODELAY off meanwhile.
+enum { CORKED_MESSAGES = 12, CORKED_CONNECTIONS = 6 };
+
+static void toggle(int fd, int option, int value, const char *name) {
+  if (set_option(fd, IPPROTO_TCP, option, value) != 0) result(name, -1);
+  say_option(name, fd, IPPROTO_TCP, option);
+}
+
+static void send_corked(int fd) {
+  const unsigned char *bytes = bulk();
+  for (int i = 0; i < CORKED_MESSAGES; i++) {
+    toggle(fd, TCP_NODELAY, 0, "TCP_NODELAY off");
+    toggle(fd, TCP_CORK, 1, "TCP_CORK on");
+    write_all(fd, bytes, 300);
+    write_all(fd, bytes, 2000 + 100 * (size_t)i);
+    toggle(fd, TCP_CORK, 0, "TCP_CORK off");
+    toggle(fd, TCP_NODELAY, 1, "TCP_NODELAY on");
+    hear("next");
+  }
+  result("too short", setsockopt(fd, IPPROTO_TCP, TCP_CORK, &fd, 3));
+  result("nowhere", setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, (void *)8, sizeof fd));
+}
+
+static void receive_corked(int fd) {
+  unsigned char bytes[4096];
+  for (int i = 0; i < CORKED_MESSAGES; i++) {
+    size_t first = 300, second = 2000 + 100 * (size_t)i;
+    read_all(fd, bytes, first + second);
+    say("message", "%08x %08x", sum_of(0, bytes, first), sum_of(0, bytes + first, second));
+    tell("next");
+  }
+}
+
+static void corked_messages_app(void) {
+  int fd = connected_app();
+  send_corked(fd);
+  hear("closed");
+  result("after the end", set_option(fd, IPPROTO_TCP, TCP_NODELAY, 0));
+  say_option("reads", fd, IPPROTO_TCP, TCP_NODELAY);
+}
+static void corked_messages_peer(void) {
+  int fd = connected_peer();
+  receive_corked(fd);
+  close(fd);
+  tell("closed");
+}
+SCENARIO(stream_corked_messages, .app = corked_messages_app, .peer = corked_messages_peer);
+
+static void corked_server_app(void) {
+  int server = listener(APP, 4);
+  tell_value(port_of(server));
+  for (int i = 0; i < CORKED_CONNECTIONS; i++) {
+    int fd = accept_one(server);
+    say_option("TCP_NODELAY", fd, IPPROTO_TCP, TCP_NODELAY);
+    say_option("TCP_CORK", fd, IPPROTO_TCP, TCP_CORK);
+    send_corked(fd);
+    close(fd);
+  }
+}
+static void corked_server_peer(void) {
+  int port = (int)hear_value();
+  for (int i = 0; i < CORKED_CONNECTIONS; i++) {
+    int fd = tcp(0);
+    NEED(connect_to(fd, APP, port) == 0);
+    receive_corked(fd);
+    close(fd);
+  }
+}
+SCENARIO_BOTH(stream_corked_server, .app = corked_server_app, .peer = corked_server_peer);
+
 // ---- Entry points that are not the plain ones
 
 ssize_t __read_chk(int, void *, size_t, size_t);

@@ -17,11 +17,11 @@ import struct
 import threading
 
 MAGIC = 0x444E434E
-VERSION = 2
+VERSION = 3
 PENDING_PORT = 82
 UNREACHABLE_PORT = 83
 NEW, CONNECTED, LISTENING, FAILED = range(4)
-OPTION_NULL = 1
+OPTION_NULL, OPTION_COALESCE, REQUEST_POSTED = 1, 2, 1
 SOCKET, BIND, LISTEN, CONNECT, NAMES, SETSOCKOPT, GETSOCKOPT = range(1, 8)
 SO_COOKIE, TCP_INFO = 57, 11
 TCP_ESTABLISHED, TCP_SYN_SENT, TCP_CLOSE, TCP_LISTEN = 1, 2, 7, 10
@@ -156,7 +156,7 @@ class FakeDaemon(threading.Thread):
             return self.forget(client)
         if self.mode == "silent":
             return [os.close(fd) for fd in fds]
-        magic, version, op, sequence, _, *arguments, address, _, body = REQUEST.unpack(data)
+        magic, version, op, sequence, flags, *arguments, address, _, body = REQUEST.unpack(data)
         assert magic == MAGIC and version == VERSION
         self.ops.append(op)
         if self.mode == "version":
@@ -169,6 +169,9 @@ class FakeDaemon(threading.Thread):
                 pair = self.pairs.get(cookie_of(app))
         result = self.answer(op, arguments, address, body, pair)
         status, out, local, remote, reply_body, app = result
+        if flags & REQUEST_POSTED:
+            assert status == 0  # what may fail is not posted
+            return
         reply = REPLY.pack(MAGIC, VERSION, op, sequence, status, *out, local, remote, b"", reply_body)
         if app is None:
             client.send(reply)
@@ -186,6 +189,8 @@ class FakeDaemon(threading.Thread):
                 made = Pair(self, family, kind, protocol)
                 made.app.bind(made.name(NEW))
                 made.fill()
+                if pair is not None:
+                    made.options = dict(pair.options)
                 self.pairs[made.cookie] = made
                 app = made.give()
         elif pair is None:
@@ -203,6 +208,8 @@ class FakeDaemon(threading.Thread):
             status = errno.EINVAL
         elif op == SETSOCKOPT and arguments[3] & OPTION_NULL:
             status = errno.EFAULT
+        elif op == SETSOCKOPT and arguments[3] & OPTION_COALESCE:
+            out[0] = 1
         elif op == SETSOCKOPT:
             pair.options[arguments[0], arguments[1]] = body[:arguments[2]]
         elif op == GETSOCKOPT:

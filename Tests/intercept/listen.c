@@ -116,6 +116,54 @@ static void options(void) {
   FAILS(getsockopt(fd, SOL_SOCKET, 9999, &one, &(socklen_t){4}), ENOPROTOOPT);
 }
 
+static void set_to(int fd, int option, int value) {
+  CHECK(setsockopt(fd, IPPROTO_TCP, option, &value, sizeof value) == 0);
+  CHECK(option_of(fd, IPPROTO_TCP, option) == value);
+}
+
+static void toggle(int fd) {
+  set_to(fd, TCP_NODELAY, 0);
+  set_to(fd, TCP_CORK, 1);
+  set_to(fd, TCP_CORK, 0);
+  set_to(fd, TCP_NODELAY, 1);
+}
+
+// Servers do this for each message: after the first ones the daemon is told of nothing.
+static void options_toggled(void) {
+  int server = listener(0), client = tcp(0);
+  CHECK(connect_port(client, port_of_fd(server)) == 0);
+  for (int i = 0; i < 4; i++) toggle(client);
+  long before = command("ops");
+  for (int i = 0; i < 20; i++) toggle(client);
+  CHECK(command("ops") == before);
+  FAILS(setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &server, 2), EINVAL);
+  FAILS(setsockopt(client, IPPROTO_TCP, TCP_CORK, (void *)8, 4), EFAULT);
+  char byte = 0;
+  CHECK(getsockopt(client, IPPROTO_TCP, TCP_NODELAY, &byte, &(socklen_t){1}) == 0 && byte == 1);
+  int copy = dup(client);
+  set_to(copy, TCP_CORK, 1);
+  CHECK(option_of(client, IPPROTO_TCP, TCP_CORK) == 1);
+  if (fork() == 0) {
+    toggle(client);
+    set_to(client, TCP_NODELAY, 0);
+    _exit(0);
+  }
+  CHECK(wait(NULL) > 0 && option_of(copy, IPPROTO_TCP, TCP_NODELAY) == 0 && option_of(copy, IPPROTO_TCP, TCP_CORK) == 0);
+  CHECK(command("ops") == before);
+}
+
+// A socket that connects again after a failure keeps what was set last, whether the daemon knows of it or not.
+static void options_after_failure(void) {
+  int fd = tcp(0);
+  set_to(fd, TCP_NODELAY, 1);
+  FAILS(connect_port(fd, 1), ECONNREFUSED);
+  set_to(fd, TCP_NODELAY, 0);
+  int server = listener(0);
+  CHECK(connect_port(fd, port_of_fd(server)) == 0);
+  CHECK(option_of(fd, IPPROTO_TCP, TCP_NODELAY) == 0);
+  set_to(fd, TCP_NODELAY, 1);
+}
+
 static void addresses_in_transfer(void) {
   int server = listener(0), client = tcp(0);
   CHECK(connect_port(client, port_of_fd(server)) == 0);
@@ -148,6 +196,8 @@ const struct scenario listen_scenarios[] = {
   {"listener-shutdown", listener_shut},
   {"bind-names", bind_names},
   {"options", options},
+  {"options-toggled", options_toggled},
+  {"options-after-failure", options_after_failure},
   {"addresses-in-transfer", addresses_in_transfer},
   {NULL, NULL},
 };

@@ -28,7 +28,7 @@ EXPORTS = re.findall(r"^    (\w+);$", open(MAP).read(), re.M)
 
 SCENARIOS = """connect-blocking connect-nonblocking-success connect-nonblocking-refused connect-blocking-refused-then-again
 connect-interrupted connect-restarted connect-send-timeout connect-ipv6 connect-shutdown connect-fast-open accept-flags
-accept-emfile-keeps-connection accept-blocking accept-cancelled listener-shutdown bind-names options
+accept-emfile-keeps-connection accept-blocking accept-cancelled listener-shutdown bind-names options options-toggled options-after-failure
 addresses-in-transfer low-fd-numbers rpc-fd-closed rpc-fd-overwritten rpc-dropped fork vfork threads-and-forks pid-namespaces
 signal-handler exec-every-way exec-spawn exec-shells exec-environments exec-inherited exec-in-handler plugins
 fds-passed fds-stolen fds-copied fds-reused fds-all-closed fds-no-standard fds-few-numbers fds-stdio fds-daemonised
@@ -160,7 +160,7 @@ def long_path(bench):
 
 
 def wrong_version(bench):
-    expect_one_message(bench.with_daemon("wrong-version", "version"), "RPC version 7", "version 2", "EPROTONOSUPPORT")
+    expect_one_message(bench.with_daemon("wrong-version", "version"), "RPC version 7", "version 3", "EPROTONOSUPPORT")
 
 
 def silent_daemon(bench):

@@ -41,6 +41,9 @@ int nc_borrow_descriptor(int pid, int number);
 /// Adds `bits` to the marks of an app's end: the complement of its SO_INCOMING_CPU (netcond_rpc.h, NC_MARK_ERROR_SHIFT).
 void nc_add_marks(int fd, int bits);
 
+/// Makes `bits` the only marks of an app's end, which no app has yet.
+void nc_set_marks(int fd, int bits);
+
 /// Bytes of the kernel's memory that messages sent on `fd` and not yet read hold (SIOCOUTQ; of a unix socket that is its
 /// sk_wmem_alloc); 0 on failure.
 int nc_unread_memory(int fd);

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define NC_RPC_MAGIC 0x444e434eu /* "NCND" as bytes in memory on a little-endian machine */
-#define NC_RPC_VERSION 2u
+#define NC_RPC_VERSION 3u
 
 /// An internet address, 24 bytes. `family` 0 means "none".
 struct nc_address {
@@ -81,7 +81,7 @@ struct nc_request {
   uint16_t version;  /* NC_RPC_VERSION */
   uint16_t op;       /* enum nc_op */
   uint32_t sequence; /* echoed in the reply */
-  uint32_t reserved;
+  uint32_t flags;    /* NC_REQUEST_ flags */
   int32_t argument[4];
   struct nc_address address;
   uint8_t reserved2[8];
@@ -159,9 +159,17 @@ enum nc_state {
                              `local` and `remote` as the connecting side sees them; the accepted side swaps them */
 };
 
-/// Where the daemon leaves the errno that ended a connection, if it is not ECONNRESET: bits of the complement of the app
-/// end's SO_INCOMING_CPU; the library keeps its own marks in the lower ones.
-enum { NC_MARK_ERROR_SHIFT = 16, NC_MARK_ERROR_MASK = 0xff };
+/// Bits of the complement of an app end's SO_INCOMING_CPU that the daemon sets, too; the library keeps its own marks in
+/// the others.
+enum {
+  /* Where the daemon leaves the errno that ended a connection, if it is not ECONNRESET. */
+  NC_MARK_ERROR_SHIFT = 16,
+  NC_MARK_ERROR_MASK = 0xff,
+  /* The daemon has TCP_NODELAY on, and leaves it so: what the app has set is the app end's SO_DONTROUTE. */
+  NC_MARK_NODELAY = 1 << 3,
+  /* The daemon coalesces what the app sends: TCP_CORK needs no telling, and is the app end's SO_BROADCAST. */
+  NC_MARK_COALESCES = 1 << 4,
+};
 
 #define NC_NAME_MAGIC "\0netcond" /* 8 bytes; the first NUL makes the name abstract (unix(7)) */
 #define NC_NAME_MAGIC_BYTES 8
@@ -187,7 +195,13 @@ enum {
 };
 
 enum {
-  NC_OPTION_NULL = 1, /* the app gave a null pointer: what that means depends on the option */
+  NC_OPTION_NULL = 1,     /* the app gave a null pointer: what that means depends on the option */
+  NC_OPTION_COALESCE = 2, /* of TCP_CORK, on: the app corks each message. Reply: argument[0] = 1 if the daemon coalesces
+                             from now on (NC_MARK_COALESCES, which the library then sets) */
+};
+
+enum {
+  NC_REQUEST_POSTED = 1, /* no reply is wanted: of SETSOCKOPT, what cannot fail */
 };
 
 _Static_assert(sizeof(struct nc_address) == 24, "layout is the protocol");
