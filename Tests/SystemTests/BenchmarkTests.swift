@@ -87,7 +87,8 @@ extension SystemTests {
     func servicePorts() throws {
       let namespace = try Namespaces.make("sp")
       let reserved = try namespace.run(Command("cat", ["/proc/sys/net/ipv4/ip_local_reserved_ports"])).checked()
-      #expect(reserved.standardOutput == "\(Namespaces.servicePorts.lowerBound)-\(Namespaces.servicePorts.upperBound)\n")
+      let ports = Namespaces.servicePorts
+      #expect(reserved.standardOutput == "\(ports.lowerBound)-\(ports.upperBound)\n")
     }
 
     /// One scenario of each kind, so that no kind can break unseen.
@@ -118,5 +119,53 @@ extension SystemTests {
         binaries.bench, ["history", "--scenarios", "--file", folder.path + "/report/history.jsonl"])
       #expect(try run(history, seconds: 20).checked().standardOutput.contains("round trip, 1 B, 1 connection"))
     }
+  }
+}
+
+extension SystemTests.Benchmark {
+  /// A scenario with one contender in as many places as there are lists of figures.
+  private func result(_ figures: [[Double]], _ metric: Metric) -> ScenarioResult {
+    let series = figures.enumerated().map { number, values in
+      Series(
+        contender: .kernel, label: "", placement: Placement(app: 0, helper: nil, peer: number),
+        samples: values.map { Sample(figures: [metric.name: $0]) })
+    }
+    return ScenarioResult(name: "", group: "", metrics: [metric], series: series)
+  }
+
+  @Test("a place is tried again while its best sample comes near the best median, and quoted only by several samples")
+  func places() {
+    let first = result([[10], [7.5], [6], [0.1]], .gigabits)
+    #expect(first.hopeful(.kernel).map(\.peer) == [0, 1], "6 of 10 is out of reach")
+    #expect(first.best(.kernel)?.placement.peer == 0)
+    let sunk = result([[10, 5], [7.5, 5], [6], [0.1]], .gigabits)
+    #expect(sunk.hopeful(.kernel).map(\.peer) == [0, 1], "medians of 7.5 and 6.25")
+    #expect(result([[10, 5, 5], [7.5, 5, 5], [6]], .gigabits).best(.kernel)?.placement.peer == 0, "6 is one sample")
+    let times = result([[20], [26], [36]], .median)
+    #expect(times.hopeful(.kernel).map(\.peer) == [0, 1])
+    #expect(times.hopeful(.kernel, where: \.hasEndsApart).map(\.peer) == [1, 2])
+    #expect(result([[], []], .gigabits).hopeful(.kernel).isEmpty)
+  }
+
+  @Test("idle connections are as many as descriptors allow")
+  func idleCounts() {
+    func counts(_ isQuick: Bool, _ limit: Int) -> [Int] {
+      Catalogue(isQuick: isQuick, hasBusyPoll: false, descriptorLimit: limit).idleCounts
+    }
+    #expect(counts(false, 400_000) == [0, 1_000, 10_000, 100_000])
+    #expect(counts(false, 20_000) == [0, 1_000, 10_000, 19_000])
+    #expect(counts(false, 1_024) == [0, 1_000])
+    #expect(counts(true, 20_000) == [10_000])
+  }
+
+  @Test("each scenario of the issue's table is in the full list, and what a target needs in the quick one")
+  func catalogue() {
+    let full = Catalogue(isQuick: false, hasBusyPoll: true, descriptorLimit: 400_000).scenarios
+    let quick = Catalogue(isQuick: true, hasBusyPoll: true, descriptorLimit: 400_000).scenarios
+    #expect(Set(full.map(\.name)).count == full.count)
+    #expect(full.count == 65 && full.contains { $0.name == "churn as client beside 100000 idle connections" })
+    let roundTrip = quick.first { $0.name == Catalogue.Name.roundTrip }
+    #expect(roundTrip?.isComparedApart == true && roundTrip?.contenders.contains(.netcondBusyPoll) == true)
+    #expect(quick.contains { $0.name == Catalogue.Name.idle(Catalogue.Name.idleChurn, beside: 10_000) })
   }
 }

@@ -1,5 +1,5 @@
 /// All scenarios, in the order in which they are reported.
-enum Catalogue {
+struct Catalogue {
   /// Names that targets refer to.
   enum Name {
     static func bulk(_ isSending: Bool, streams: Int) -> String {
@@ -11,6 +11,11 @@ enum Catalogue {
     static let churnNonBlocking = "churn as client, 64 at once, non-blocking connect"
     static let nginx = "nginx, 1 KiB, keepalive"
     static func idle(_ what: String, beside count: Int) -> String { "\(what) beside \(count) idle connections" }
+    /// The count in such a name of bulk; nil of others.
+    static func idleCount(ofBulk name: String) -> Int? {
+      guard name.hasPrefix(idle(idleBulk, beside: 0).prefix { $0 != "0" }) else { return nil }
+      return name.split(separator: " ").compactMap { Int($0) }.first
+    }
     static let idleBulk = "bulk send"
     static let idleChurn = "churn as client"
     static func impaired(_ isSending: Bool, _ impairment: Impairment) -> String {
@@ -21,17 +26,28 @@ enum Catalogue {
 
   static let lossy = Impairment(roundTripMilliseconds: 20, lossPercent: 1)
   static let distant = Impairment(roundTripMilliseconds: 40, lossPercent: 0)
-  /// The numbers of idle connections; the first is what the others are compared with.
-  static func idleCounts(quick: Bool) -> [Int] { quick ? [0, 10_000] : [0, 1_000, 10_000, 100_000] }
+  static let mostIdle = 100_000
 
-  static func scenarios(quick: Bool, hasBusyPoll: Bool) -> [any Scenario] {
-    let all: [any Scenario] =
-      bulk(quick: quick) + roundTrips(hasBusyPoll: hasBusyPoll) + churn() + applications() + datagrams()
-      + idle(quick: quick) + impaired(quick: quick) + local()
-    return quick ? all.filter(\.isQuick) : all
+  let isQuick: Bool
+  let hasBusyPoll: Bool
+  /// The most descriptors a process may have: the daemon needs one for each connection.
+  let descriptorLimit: Int
+
+  /// The numbers of idle connections: fewer than wanted where the daemon could not have them.
+  var idleCounts: [Int] {
+    let few = isQuick ? [10_000] : [0, 1_000, 10_000]
+    // Some are for everything else, and round numbers are read more easily.
+    let possible = max(1_000, (descriptorLimit - 1_000) / 1_000 * 1_000)
+    return few.filter { $0 < possible } + (isQuick ? [] : [min(Catalogue.mostIdle, possible)])
   }
 
-  private static func bulk(quick: Bool) -> [any Scenario] {
+  var scenarios: [any Scenario] {
+    let all: [any Scenario] =
+      bulk() + roundTrips() + churn() + applications() + datagrams() + idle() + impaired() + local()
+    return isQuick ? all.filter(\.isQuick) : all
+  }
+
+  private func bulk() -> [any Scenario] {
     var result: [any Scenario] = []
     for family in [Family.ipv4, .ipv6] {
       for (chunkBytes, words) in [(65_536, ""), (1024, ", 1 KiB writes")] {
@@ -45,7 +61,7 @@ enum Catalogue {
                 name: Name.bulk(isSending, streams: streams) + words + (family == .ipv6 ? ", IPv6" : ""),
                 isQuick: isPlain && streams != 8,
                 contenders: [.kernel, .netcond]
-                  + (isPlain && (streams == 1 || !quick) ? [.pasta, .slirp4netns] + Congestion.cubicBeside : []),
+                  + (isPlain && (streams == 1 || !isQuick) ? [.pasta, .slirp4netns] + Congestion.cubicBeside : []),
                 family: family, chunkBytes: chunkBytes))
           }
         }
@@ -54,18 +70,19 @@ enum Catalogue {
     return result
   }
 
-  private static func roundTrips(hasBusyPoll: Bool) -> [any Scenario] {
+  private func roundTrips() -> [any Scenario] {
     [(1, 1), (1024, 1), (1, 64), (1024, 64)].map { bytes, connections in
       let size = bytes == 1024 ? "1 KiB" : "\(bytes) B"
       let name = "round trip, \(size), \(connections) connection\(connections == 1 ? "" : "s")"
       return ProgramScenario(
         kind: .echo(connections: connections), group: "Request and response", name: name,
         isQuick: name == Name.roundTrip,
-        contenders: [.kernel, .netcond] + (hasBusyPoll ? [.netcondBusyPoll] : []), chunkBytes: bytes)
+        contenders: [.kernel, .netcond] + (hasBusyPoll ? [.netcondBusyPoll] : []), chunkBytes: bytes,
+        isComparedApart: hasBusyPoll && name == Name.roundTrip)
     }
   }
 
-  private static func churn() -> [any Scenario] {
+  private func churn() -> [any Scenario] {
     let group = "Connections: connect, 32 bytes there, 1 back, close"
     func scenario(_ kind: ProgramScenario.Kind, _ name: String, _ options: [String]) -> ProgramScenario {
       let isQuick = [Name.churnServer, Name.churnBlocking, Name.churnNonBlocking].contains(name)
@@ -84,7 +101,7 @@ enum Catalogue {
     return result
   }
 
-  private static func applications() -> [any Scenario] {
+  private func applications() -> [any Scenario] {
     [
       NginxScenario(name: Name.nginx, fileBytes: 1024, closesConnections: false, isQuick: true),
       NginxScenario(name: "nginx, 1 KiB, connection-close", fileBytes: 1024, closesConnections: true, isQuick: false),
@@ -93,7 +110,7 @@ enum Catalogue {
     ]
   }
 
-  private static func datagrams() -> [any Scenario] {
+  private func datagrams() -> [any Scenario] {
     [(64, "64 B"), (1400, "1400 B"), (8192, "8 KiB")].flatMap { bytes, size in
       [(ProgramScenario.Kind.datagramsOut, "send"), (.datagramsIn, "receive")].map { kind, word in
         ProgramScenario(
@@ -102,21 +119,21 @@ enum Catalogue {
     }
   }
 
-  private static func idle(quick: Bool) -> [any Scenario] {
-    idleCounts(quick: quick).flatMap { count in
+  private func idle() -> [any Scenario] {
+    idleCounts.flatMap { count in
       [(ProgramScenario.Kind.bulkSend(streams: 1), Name.idleBulk, 65_536), (.churnAsClient, Name.idleChurn, 64)].map {
-        kind, what, chunkBytes in
-        ProgramScenario(
-          kind: kind, group: "Idle connections beside", name: Name.idle(what, beside: count), wiring: .idle(count),
-          contenders: quick ? [.netcond] : [.kernel, .netcond], chunkBytes: chunkBytes,
-          options: chunkBytes == 64 ? ["--concurrency", "64", "--non-blocking"] : [],
-          moreMetrics: count > 0 ? [.idleBytes] : [])
+        kind, what, chunkBytes -> any Scenario in
+        let program = ProgramScenario(
+          kind: kind, group: "Idle connections beside", name: Name.idle(what, beside: count), isQuick: false,
+          wiring: .idle(count), contenders: isQuick ? [.netcond] : [.kernel, .netcond], chunkBytes: chunkBytes,
+          options: chunkBytes == 64 ? ["--concurrency", "64", "--non-blocking"] : [], places: isQuick ? .same : .both)
+        return count == 0 ? program : IdleScenario(program: program, isQuick: isQuick)
       }
     }
   }
 
-  private static func impaired(quick: Bool) -> [any Scenario] {
-    [lossy, distant].flatMap { impairment in
+  private func impaired() -> [any Scenario] {
+    [Catalogue.lossy, Catalogue.distant].flatMap { impairment in
       [true, false].map { isSending in
         ProgramScenario(
           kind: isSending ? .bulkSend(streams: 1) : .bulkReceive(streams: 1),
@@ -124,13 +141,14 @@ enum Catalogue {
           wiring: .impaired(impairment),
           contenders: [.kernel, .netcond]
             + Congestion.bbrBeside,
-          bytes: impairment.lossPercent > 0 ? (quick ? 3_000_000 : 10_000_000) : nil,
-          leastSeconds: quick ? 2 : 4, places: quick ? .apart : .both, mostRounds: quick ? 1 : 3)
+          bytes: impairment.lossPercent > 0 ? (isQuick ? 3_000_000 : 6_000_000) : nil,
+          leastSeconds: isQuick ? 2 : 4, places: isQuick || impairment.lossPercent > 0 ? .apart : .both,
+          mostRounds: isQuick ? 1 : 3)
       }
     }
   }
 
-  private static func local() -> [any Scenario] {
+  private func local() -> [any Scenario] {
     [(Wiring.local, "two programs on one network", true), (.hub, "two programs on two networks of a hub", false)]
       .flatMap {
         wiring, name, isQuick in

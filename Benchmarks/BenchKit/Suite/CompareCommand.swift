@@ -35,17 +35,17 @@ struct CompareCommand: ParsableCommand {
   @Option(help: "Where the parts run: same (one CPU), split (two), both, or apart (one way to split).")
   var pin: Placement.Choice = .both
 
-  @Option(help: "Rounds; the default is 5, or 3 with --quick.")
+  @Option(help: "Rounds; the default is 5, or 3 with --quick. Scenarios that no target needs have 3 at most.")
   var rounds: Int?
 
-  @Option(help: "Rounds that try all places; the default is 2, or 1 with --quick.")
-  var allPlaces: Int?
+  @Option(help: "Rounds that try all places; the others try those of each contender that may be its best.")
+  var allPlaces = 1
 
-  @Option(help: "Seconds of one measurement; the default is 1, or 0.3 with --quick.")
+  @Option(help: "Seconds of one measurement; the default is 0.5, or 0.3 with --quick.")
   var seconds: Double?
 
   func validate() throws {
-    guard rounds ?? 1 > 0, seconds ?? 1 > 0, allPlaces ?? 1 > 0 else {
+    guard rounds ?? 1 > 0, seconds ?? 1 > 0, allPlaces > 0 else {
       throw ValidationError("--rounds, --all-places and --seconds are positive")
     }
   }
@@ -53,7 +53,10 @@ struct CompareCommand: ParsableCommand {
   func run() throws {
     let binaries = try Binaries(folder: folder())
     var daemon = try DaemonFacts(binaries)
-    var scenarios = Catalogue.scenarios(quick: quick, hasBusyPoll: daemon.hasBusyPoll).filter { scenario in
+    let descriptorLimit = CompareCommand.raisedDescriptorLimit()
+    let catalogue = Catalogue(
+      isQuick: quick, hasBusyPoll: daemon.hasBusyPoll, descriptorLimit: descriptorLimit)
+    var scenarios = catalogue.scenarios.filter { scenario in
       only.isEmpty || only.contains { scenario.name.contains($0) }
     }
     if list {
@@ -63,6 +66,11 @@ struct CompareCommand: ParsableCommand {
     for scenario in scenarios where !scenario.missingPackages.isEmpty {
       Progress.note(
         "not measured: \(scenario.name): apt-get install \(scenario.missingPackages.joined(separator: " "))")
+    }
+    if let most = catalogue.idleCounts.last, !quick, most < Catalogue.mostIdle {
+      Progress.note(
+        "not measured: \(Catalogue.mostIdle) idle connections, but \(most): a process may have \(descriptorLimit) "
+          + "descriptors (RLIMIT_NOFILE), and to raise that takes CAP_SYS_RESOURCE")
     }
     for contender in Contender.allCases where !Runner.isInstalled(contender) {
       Progress.note("not measured: \(contender.rawValue), which is not installed")
@@ -74,11 +82,10 @@ struct CompareCommand: ParsableCommand {
         "compare needs root (CAP_NET_ADMIN), a /dev/net/tun that opens (modprobe tun) and ip(8) (package iproute2)")
     }
     defer { Cleanup.removeAll() }
-    CompareCommand.allowManyDescriptors()
     let rounds = rounds ?? (quick ? 3 : 5)
     var settings = BenchReport.Settings(
-      isQuick: quick, rounds: rounds, roundsOfAllPlaces: min(rounds, allPlaces ?? (quick ? 1 : 2)),
-      seconds: seconds ?? (quick ? 0.3 : 1), congestionControl: Congestion.machine)
+      isQuick: quick, rounds: rounds, roundsOfAllPlaces: min(rounds, allPlaces), roundsWithoutTarget: min(rounds, 3),
+      seconds: seconds ?? (quick ? 0.3 : 0.5), congestionControl: Congestion.machine)
     let start = monotonicSeconds()
     let results: [ScenarioResult]
     do {
@@ -93,7 +100,7 @@ struct CompareCommand: ParsableCommand {
       targets: Targets.evaluate(results))
     print(outcome.text)
     if let report { try CompareCommand.write(outcome, to: report) }
-    if !outcome.problems.isEmpty { throw ExitCode(1) }
+    if outcome.hasFailed { throw ExitCode(1) }
   }
 
   private static func write(_ outcome: BenchReport, to folder: String) throws {
@@ -105,13 +112,15 @@ struct CompareCommand: ParsableCommand {
     print("\nwritten: \(folder)/report.html, report.json, summary.svg; a line more in history.jsonl")
   }
 
-  /// The daemon's and the programs' limit, which they inherit: 100,000 connections need more than the usual one. Root
-  /// may raise it (CAP_SYS_RESOURCE); where that fails, the idle scenarios tell.
-  private static func allowManyDescriptors() {
+  /// Raises the limit of descriptors, which daemons and programs inherit, as far as 100,000 connections need and as this
+  /// process may (CAP_SYS_RESOURCE). Returns what it is then.
+  private static func raisedDescriptorLimit() -> Int {
+    let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
     var limit = rlimit()
-    getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-    limit.rlim_max = max(limit.rlim_max, 400_000)
-    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    getrlimit(kind, &limit)
+    let now = limit.rlim_max
+    limit.rlim_max = max(now, 400_000)
+    return Int(clamping: setrlimit(kind, &limit) == 0 ? limit.rlim_max : now)
   }
 
   /// The commit of the working copy in this process's folder; nil where there is none, or no git.

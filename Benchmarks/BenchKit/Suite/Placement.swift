@@ -16,6 +16,9 @@ struct Placement: Codable, Hashable, Sendable {
 
   var isSplit: Bool { Set([app, helper ?? app, peer]).count > 1 }
 
+  /// Whether the two programs are on two CPUs.
+  var hasEndsApart: Bool { app != peer }
+
   var description: String {
     let helperPart = helper.map { " daemon:\($0)" } ?? ""
     return "app:\(app)\(helperPart) peer:\(peer)"

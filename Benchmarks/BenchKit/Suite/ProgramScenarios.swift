@@ -26,18 +26,15 @@ struct ProgramScenario: Scenario {
   var leastSeconds: Double = 0
   var places: Placement.Choice = .both
   var mostRounds = Int.max
-  /// After the kind's own.
-  var moreMetrics: [Metric] = []
+  var isComparedApart = false
 
   var metrics: [Metric] {
-    let own: [Metric] =
-      switch kind {
-      case .bulkSend, .bulkReceive: [isSlow ? .megabits : .gigabits, .appCPU, .helperCPU, .machineCPU]
-      case .echo: [.median, .p99, .p999, .requests]
-      case .churnAsClient, .churnAsServer: [.connections, .median, .p99]
-      case .datagramsOut, .datagramsIn: [.datagrams, .loss]
-      }
-    return own + moreMetrics
+    switch kind {
+    case .bulkSend, .bulkReceive: [isSlow ? .megabits : .gigabits, .appCPU, .helperCPU, .machineCPU]
+    case .echo: [.median, .p99, .p999, .requests]
+    case .churnAsClient, .churnAsServer: [.connections, .median, .p99]
+    case .datagramsOut, .datagramsIn: [.datagrams, .loss]
+    }
   }
 
   /// Whether the path, and not the machine, bounds the throughput.
@@ -87,7 +84,7 @@ struct ProgramScenario: Scenario {
       BenchClient.command(trial.binaries, clientScenario, endpoint, arguments), client)
     let meter = try CPUMeter(
       stage, app: server == .app ? served.process.pid : nil, peer: server == .peer ? served.process.pid : nil)
-    let result = try stage.watched { try BenchClient.run(command, seconds: trial.seconds + 40) }
+    let result = try stage.watched { try BenchClient.run(command, seconds: trial.seconds + 25) }
     var sample = Sample(seconds: result.seconds, cpu: try meter.use())
     if server == .app { sample.cpu.peer = result.cpuSeconds } else { sample.cpu.app = result.cpuSeconds }
     fill(&sample, result)

@@ -33,17 +33,42 @@ struct ScenarioResult: Codable, Sendable {
 
   var quoted: Metric { metrics[0] }
 
-  /// Whether `value` is better than `other`.
-  func isBetter(_ value: Double, than other: Double) -> Bool { quoted.isLessBetter ? value < other : value > other }
-
-  /// The series of a contender's best place, chosen alike for all: by the quoted metric's median.
+  /// The series of a contender's best place, chosen alike for all: by the quoted metric's median. Places that most rounds
+  /// left out are none: one good sample is no median.
   func best(_ contender: Contender, where isWanted: (Placement) -> Bool = { _ in true }) -> Series? {
-    var best: (series: Series, median: Double)?
-    for series in series where series.contender == contender && isWanted(series.placement) {
-      guard let median = series.median(quoted) else { continue }
-      if best.map({ isBetter(median, than: $0.median) }) ?? true { best = (series, median) }
-    }
-    return best?.series
+    let known = series.filter { $0.contender == contender && isWanted($0.placement) }
+    let most = known.map(\.samples.count).max() ?? 0
+    return ScenarioResult.ordered(known.filter { $0.samples.count * 2 > most }, by: quoted).first
+  }
+
+  /// Those with figures, the best median first.
+  private static func ordered(_ series: [Series], by metric: Metric) -> [Series] {
+    series.compactMap { one in one.median(metric).map { (one, $0) } }
+      .sorted { metric.isLessBetter ? $0.1 < $1.1 : $0.1 > $1.1 }.map(\.0)
+  }
+
+  /// What a place's best sample must reach of the contender's best median for the place to be tried again: machines of
+  /// this kind change their speed by as much from one minute to the next, and one bad sample must not rule a place out.
+  private static let hopefulShare = 0.7
+  /// How many places of a contender are tried again.
+  private static let hopefulPlaces = 2
+
+  /// The places of a contender that may turn out to be its best, the likeliest first; none where nothing worked.
+  func hopeful(_ contender: Contender, where isWanted: (Placement) -> Bool = { _ in true }) -> [Placement] {
+    let known = series.filter { $0.contender == contender && isWanted($0.placement) }
+    let ordered = ScenarioResult.ordered(known, by: quoted)
+    guard let best = ordered.first?.median(quoted) else { return [] }
+    return ordered.filter { one in
+      let values = one.values(quoted)
+      return quoted.isLessBetter
+        ? (values.min() ?? .infinity) * ScenarioResult.hopefulShare <= best
+        : (values.max() ?? 0) >= best * ScenarioResult.hopefulShare
+    }.prefix(ScenarioResult.hopefulPlaces).map(\.placement)
+  }
+
+  /// How many measurements of a contender failed.
+  func failures(_ contender: Contender) -> Int {
+    series.lazy.filter { $0.contender == contender }.map(\.problems.count).reduce(0, +)
   }
 
   /// The contenders that gave figures, in their order.
@@ -67,8 +92,10 @@ struct BenchReport: Codable, Sendable {
   struct Settings: Codable, Sendable {
     let isQuick: Bool
     let rounds: Int
-    /// Rounds in which every place is measured; in the others, each contender's best one.
+    /// Rounds in which every place is measured; in the others, those of each contender that may be its best.
     let roundsOfAllPlaces: Int
+    /// Of scenarios that no target needs, at most.
+    let roundsWithoutTarget: Int
     /// Of one measurement, at least.
     let seconds: Double
     let congestionControl: String
@@ -84,6 +111,13 @@ struct BenchReport: Codable, Sendable {
   let targets: [TargetOutcome]
 
   subscript(name: String) -> ScenarioResult? { scenarios.first { $0.name == name } }
+
+  /// Whether anything failed but programs that netcond is compared with, whose failure is a result like others.
+  var hasFailed: Bool {
+    scenarios.contains { scenario in
+      scenario.series.contains { !$0.problems.isEmpty && ![.pasta, .slirp4netns].contains($0.contender) }
+    }
+  }
 
   /// What failed, each problem of a contender once.
   var problems: [String] {

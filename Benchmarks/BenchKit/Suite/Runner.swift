@@ -2,12 +2,15 @@ internal import Glibc
 internal import TestSupport
 
 /// Runs the scenarios: in each round every series once, forwards and then backwards, so that what drifts while the run
-/// lasts falls on all alike. After the rounds that try all places, each contender goes on in its best one.
+/// lasts falls on all alike. After the rounds that try all places, each contender goes on in those that may be its best.
 final class Runner {
   private struct Entry {
     let scenario: any Scenario
     var result: ScenarioResult
   }
+
+  /// A contender that failed so often in a scenario is not measured there again: each may have waited for its bound.
+  private static let mostFailures = 2
 
   private let settings: BenchReport.Settings
   private let binaries: Binaries
@@ -27,7 +30,10 @@ final class Runner {
     entries = scenarios.map { scenario in
       let choice = pin == .both ? scenario.places : pin
       let series = scenario.contenders.filter(Runner.isInstalled).flatMap { contender in
-        Placement.all(choice, cpus: cpus, hasHelper: contender.hasHelper).map {
+        // A daemon that polls has a CPU that one of the programs has to share.
+        Placement.all(choice, cpus: cpus, hasHelper: contender.hasHelper).filter {
+          contender != .netcondBusyPoll || $0.hasEndsApart
+        }.map {
           Series(contender: contender, label: scenario.wiring.label(contender), placement: $0)
         }
       }
@@ -52,24 +58,33 @@ final class Runner {
   private var plan: (measurements: Int, seconds: Double) {
     var plan = (measurements: 0, seconds: 0.0)
     for entry in entries {
-      let rounds = min(settings.rounds, entry.scenario.mostRounds)
+      let rounds = rounds(of: entry.scenario)
       let ofAllPlaces = min(rounds, settings.roundsOfAllPlaces)
+      // About one and a half places of each contender stay hopeful.
       let contenders = Set(entry.result.series.map(\.contender)).count
-      let count = ofAllPlaces * entry.result.series.count + (rounds - ofAllPlaces) * contenders
+      let later = min(entry.result.series.count, contenders * 3 / 2)
+      let count = ofAllPlaces * entry.result.series.count + (rounds - ofAllPlaces) * later
       plan.measurements += count
       // Starting a server and a client takes its time, too.
-      plan.seconds += Double(count) * (max(settings.seconds, entry.scenario.leastSeconds) + 0.2)
+      let turn = max(settings.seconds, entry.scenario.leastSeconds) + 0.25
+      plan.seconds += Double(count * entry.scenario.turns) * turn
     }
     return plan
+  }
+
+  private func rounds(of scenario: any Scenario) -> Int {
+    min(settings.rounds, scenario.mostRounds, scenario.hasTarget ? .max : settings.roundsWithoutTarget)
   }
 
   func run() {
     let (measurements, seconds) = plan
     Progress.note(
-      "\(measurements) measurements of \(entries.count) scenarios, about \(Int((seconds / 60).rounded(.up))) minutes")
+      "\(entries.count) scenarios in \(settings.rounds) rounds (\(settings.roundsWithoutTarget) where there is no target), "
+        + "\(settings.roundsOfAllPlaces) of them in all places, \(settings.seconds) s a measurement and more: "
+        + "about \(measurements) measurements, \(Int((seconds / 60).rounded(.up))) minutes")
     for round in 0..<settings.rounds {
       let order = round % 2 == 0 ? Array(entries.indices) : entries.indices.reversed()
-      for (done, index) in order.enumerated() where round < entries[index].scenario.mostRounds {
+      for (done, index) in order.enumerated() where round < rounds(of: entries[index].scenario) {
         progress(round, done, entries[index].scenario.name)
         let series = wanted(index, round)
         for one in round % 2 == 0 ? series : series.reversed() { measure(index, one) }
@@ -82,15 +97,22 @@ final class Runner {
   private func wanted(_ index: Int, _ round: Int) -> [Int] {
     let result = entries[index].result
     guard round >= settings.roundsOfAllPlaces else { return Array(result.series.indices) }
-    return Contender.allCases.compactMap { contender in
-      guard let best = result.best(contender) else { return nil }
-      return result.series.firstIndex { $0.contender == contender && $0.placement == best.placement }
+    let isComparedApart = entries[index].scenario.isComparedApart
+    let chosen = Dictionary(
+      uniqueKeysWithValues: Contender.allCases.map { contender in
+        let apart = isComparedApart ? result.hopeful(contender, where: \.hasEndsApart) : []
+        return (contender, Set(result.hopeful(contender) + apart))
+      })
+    return result.series.indices.filter { index in
+      let series = result.series[index]
+      return chosen[series.contender]?.contains(series.placement) ?? false
     }
   }
 
   private func measure(_ index: Int, _ number: Int) {
     let scenario = entries[index].scenario
     let series = entries[index].result.series[number]
+    guard entries[index].result.failures(series.contender) < Runner.mostFailures else { return }
     do {
       let trial = Trial(
         binaries: binaries, stage: try stages.stage(scenario.wiring, series.contender), placement: series.placement,
@@ -99,14 +121,15 @@ final class Runner {
       entries[index].result.series[number].samples.append(try scenario.measure(trial))
     } catch {
       entries[index].result.series[number].problems.append("\(error)")
-      stages.discardIfBroken(scenario.wiring, series.contender)
+      stages.discard(scenario.wiring, series.contender)
     }
   }
 
   private func progress(_ round: Int, _ done: Int, _ name: String) {
-    let share = (Double(round) + Double(done) / Double(entries.count)) / Double(settings.rounds)
+    let places = round < settings.roundsOfAllPlaces ? "all places" : "the best places"
     Progress.show(
-      "round \(round + 1)/\(settings.rounds), \(Int(share * 100)) %, \(Int(monotonicSeconds() - start)) s: \(name)")
+      "round \(round + 1)/\(settings.rounds), \(places), \(done + 1)/\(entries.count), "
+        + "\(Int(monotonicSeconds() - start)) s: \(name)")
   }
 }
 

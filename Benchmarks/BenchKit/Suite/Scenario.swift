@@ -22,6 +22,7 @@ struct Metric: Codable, Hashable, Sendable {
   static let appCPU = Metric(name: "CPU of the app", unit: "s/GB", isLessBetter: true, places: 3)
   static let helperCPU = Metric(name: "CPU of the daemon", unit: "s/GB", isLessBetter: true, places: 3)
   static let machineCPU = Metric(name: "CPU of the machine", unit: "s/GB", isLessBetter: true, places: 3)
+  static let slowdown = Metric(name: "slowdown", unit: "% of that without", isLessBetter: true, places: 1)
   static let idleBytes = Metric(name: "daemon memory", unit: "bytes per idle connection", isLessBetter: true)
 }
 
@@ -63,6 +64,12 @@ protocol Scenario: Sendable {
   var leastSeconds: Double { get }
   /// The most rounds it takes part in: what takes long gets fewer.
   var mostRounds: Int { get }
+  /// Whether a target needs it: others get fewer rounds of a full run.
+  var hasTarget: Bool { get }
+  /// Whether it is also compared with its two programs on two CPUs, whatever place is the best: all rounds then have both.
+  var isComparedApart: Bool { get }
+  /// Measurements of the usual duration that one sample takes.
+  var turns: Int { get }
   /// Less than all places, for what hardly depends on them.
   var places: Placement.Choice { get }
 
@@ -77,6 +84,9 @@ protocol Scenario: Sendable {
 extension Scenario {
   var leastSeconds: Double { 0 }
   var mostRounds: Int { .max }
+  var hasTarget: Bool { isQuick }
+  var isComparedApart: Bool { false }
+  var turns: Int { 1 }
   var places: Placement.Choice { .both }
   var programs: [String: String] { [:] }
   var quoted: Metric { metrics[0] }
@@ -98,6 +108,11 @@ struct Trial {
   /// matters.
   var servicePort: Int {
     Namespaces.servicePorts.lowerBound + number % Namespaces.servicePorts.count
+  }
+
+  /// The same on another stage of the same kind.
+  func moved(to stage: any Stage) -> Trial {
+    Trial(binaries: binaries, stage: stage, placement: placement, seconds: seconds, number: number)
   }
 
   /// `command` as a program of this role: in its place, on its CPU.

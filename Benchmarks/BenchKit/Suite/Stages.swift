@@ -27,16 +27,19 @@ final class Stages {
     return try result.get()
   }
 
-  /// Ends a stage whose daemon or other process has ended: the next measurement makes it anew.
-  func discardIfBroken(_ wiring: Wiring, _ contender: Contender) {
+  /// Ends a stage on which something failed: the next measurement makes it anew. One that could not be made is not tried
+  /// again.
+  func discard(_ wiring: Wiring, _ contender: Contender) {
     let key = Key(wiring: wiring, contender: contender)
-    if case .success(let stage) = made[key], let helper = stage.helper, !helper.isRunning { made[key] = nil }
+    if case .success = made[key] { made[key] = nil }
   }
 
   private func make(_ wiring: Wiring, _ contender: Contender) throws -> any Stage {
     switch (wiring, contender) {
     case (.impaired(let impairment), _): return try ImpairedStage(contender, impairment, binaries)
-    case (.idle(let count), _): return try IdleStage(try make(.link, contender), count: count, binaries)
+    case (.idle(0), _): return try make(.link, contender)
+    case (.idle(let count), _):
+      return try IdleStage(make(.link, contender), make(.link, contender), count: count, binaries)
     case (_, .pasta), (_, .slirp4netns): return try TranslatorStage(contender)
     case (_, .kernelCubic): return try VethStage(congestionControl: Congestion.cubic)
     case (.local, .kernel): return try LoopbackStage()

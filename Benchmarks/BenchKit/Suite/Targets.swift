@@ -26,15 +26,15 @@ struct TargetOutcome: Codable, Sendable {
 /// The table of targets over a run's results.
 struct Targets {
   private let results: [String: ScenarioResult]
-  private let idleCounts: [Int]
+  /// The most idle connections that were measured beside.
+  private let mostIdle: Int?
   private typealias Name = Catalogue.Name
 
   static func evaluate(_ scenarios: [ScenarioResult]) -> [TargetOutcome] { Targets(scenarios).rows }
 
   private init(_ scenarios: [ScenarioResult]) {
     results = Dictionary(scenarios.map { ($0.name, $0) }) { first, _ in first }
-    let known = results
-    idleCounts = Catalogue.idleCounts(quick: false).filter { known[Name.idle(Name.idleBulk, beside: $0)] != nil }
+    mostIdle = scenarios.map(\.name).compactMap(Name.idleCount(ofBulk:)).max()
   }
 
   private func median(_ name: String, _ contender: Contender = .netcond) -> Double? {
@@ -64,18 +64,14 @@ struct Targets {
 
   /// Per cent that the most idle connections cost, for the worse of bulk and churn.
   private var slowdown: Double? {
-    guard let most = idleCounts.last, most > 0, idleCounts.first == 0 else { return nil }
+    guard let most = mostIdle else { return nil }
     return worst(
-      [Name.idleBulk, Name.idleChurn].map { what in
-        guard let beside = median(Name.idle(what, beside: most)), let alone = median(Name.idle(what, beside: 0)),
-          alone > 0
-        else { return nil }
-        return 100 * (1 - beside / alone)
-      }, isLessBetter: true)
+      [Name.idleBulk, Name.idleChurn].map { results[Name.idle($0, beside: most)]?.best(.netcond)?.median(.slowdown) },
+      isLessBetter: true)
   }
 
   private var idleBytes: Double? {
-    guard let most = idleCounts.last, most > 0 else { return nil }
+    guard let most = mostIdle else { return nil }
     return results[Name.idle(Name.idleBulk, beside: most)]?.best(.netcond)?.median(.idleBytes)
   }
 
@@ -87,7 +83,7 @@ struct Targets {
     }
     let single = [true, false].map { Name.bulk($0, streams: 1) }
     let roundTrip = results[Name.roundTrip]
-    let most = idleCounts.last ?? 0
+    let most = mostIdle ?? Catalogue.mostIdle
     return [
       row("bulk send, 1 stream", "× veth", 2.0, 1.5, ratio([single[0]])),
       row("bulk receive, 1 stream", "× veth", 1.2, 0.9, ratio([single[1]])),
@@ -100,7 +96,7 @@ struct Targets {
       row("round trip, 1 B, 1 connection", "× veth's time", 1.3, 2, isLessBetter: true, ratio([Name.roundTrip])),
       row(
         "the same with --busy-poll, on two cores", "× veth's time", 0.2, 0.5, isLessBetter: true,
-        roundTrip?.ratio(.netcondBusyPoll) { $0.app != $0.peer }),
+        roundTrip?.ratio(.netcondBusyPoll, where: \.hasEndsApart)),
       row("nginx, keepalive, 1 KiB", "× veth", 1.0, 0.7, ratio([Name.nginx])),
       row("daemon memory beside \(most) idle", "bytes per connection", 1024, 3072, isLessBetter: true, idleBytes),
       row("slowdown beside \(most) idle", "%", 5, 15, isLessBetter: true, slowdown),
