@@ -1,32 +1,10 @@
 // UDP sockets: names, boundaries, who gets what, peers that come and go. Both hosts' ports are told over the private line.
-#include "differential.h"
+#include "udp.h"
 
-static ssize_t send_to(int fd, const void *bytes, size_t count, enum host host, int port) {
-  struct address to = at(host, port);
-  return sendto(fd, bytes, count, 0, &to.sa, to.length);
-}
-
-// A datagram as `5 "hello" from host:port`.
-static void say_from(const char *label, int fd, int flags) {
-  char bytes[128];
-  struct address from = {.length = sizeof from.storage};
-  ssize_t count = recvfrom(fd, bytes, sizeof bytes, flags, &from.sa, &from.length);
-  if (count < 0) {
-    say(label, "%s", errno_name(errno));
-    return;
-  }
-  say(label, "%zd \"%.*s\"", count, (int)(count < 100 ? count : 100), bytes);
-  char with[64];
-  snprintf(with, sizeof with, "%s: from", label);
-  say_address(with, &from, from.length);
-}
-
-// Sends back what comes, to whom it came from, until "end".
-static void echo_peer(void) {
-  int fd = udp(0);
+// Sends back what comes, to whom it came from, until "end" or silence.
+static void mirror_peer(void) {
+  int fd = peer_socket();
   static char bytes[70000];
-  NEED(bind_to(fd, PEER, 0) == 0);
-  tell_value(port_of(fd));
   for (;;) {
     struct address from = {.length = sizeof from.storage};
     if (wait_for(fd, POLLIN) == 0) return;
@@ -85,15 +63,15 @@ static void autobind_app(void) {
   name_port(port, "server");
   result("send", send_to(fd, "a", 1, PEER, port));
   say_local("after send", fd);
-  say_from("echo", fd, 0);
+  say_datagram("echo", fd, 0);
   int mine = port_of(fd);
   result("send again", send_to(fd, "b", 1, PEER, port));
   say("same port", "%d", port_of(fd) == mine);
-  say_from("echo", fd, 0);
+  say_datagram("echo", fd, 0);
   result("bind after send", bind_to(fd, ANY, 0));
   result("last", send_to(fd, "end", 3, PEER, port));
 }
-SCENARIO_BOTH(datagram_autobind, .app = autobind_app, .peer = echo_peer);
+SCENARIO_BOTH(datagram_autobind, .app = autobind_app, .peer = mirror_peer);
 
 static void conflicts_app(void) {
   int one = udp(0), two = udp(0), three = udp(0);
@@ -151,7 +129,7 @@ static void boundaries_app(void) {
   if (family == AF_INET) say_error("SO_ERROR", fd);
   result("last", send_to(fd, "end", 3, PEER, port));
 }
-SCENARIO(datagram_boundaries, .app = boundaries_app, .peer = echo_peer);
+SCENARIO(datagram_boundaries, .app = boundaries_app, .peer = mirror_peer);
 
 static void sizes6_app(void) {
   int fd = udp(0);
@@ -190,7 +168,7 @@ static void truncation_app(void) {
   say_recv("nothing left", fd, MSG_DONTWAIT);
   result("last", send(fd, "end", 3, 0));
 }
-SCENARIO_BOTH(datagram_truncation, .app = truncation_app, .peer = echo_peer);
+SCENARIO_BOTH(datagram_truncation, .app = truncation_app, .peer = mirror_peer);
 
 static void empty_app(void) {
   int port = (int)hear_value(), fd = udp(0);
@@ -203,7 +181,7 @@ static void empty_app(void) {
   say_recv("recv", fd, 0);
   result("last", send(fd, "end", 3, 0));
 }
-SCENARIO_BOTH(datagram_empty, .app = empty_app, .peer = echo_peer);
+SCENARIO_BOTH(datagram_empty, .app = empty_app, .peer = mirror_peer);
 
 static void many_app(void) {
   int port = (int)hear_value(), fd = udp(0);
@@ -232,7 +210,7 @@ static void many_app(void) {
   result("none left", recvmmsg(fd, in, 6, MSG_DONTWAIT, NULL));
   result("last", send(fd, "end", 3, 0));
 }
-SCENARIO_BOTH(datagram_many, .app = many_app, .peer = echo_peer);
+SCENARIO_BOTH(datagram_many, .app = many_app, .peer = mirror_peer);
 
 // ---- Peers
 
@@ -246,11 +224,11 @@ static void connected_only_app(void) {
   result("a stranger sends", send_to(stranger, "x", 1, APP, port_of(fd)));
   say_quiet("not heard", fd, POLLIN);
   result("send", send(fd, "one", 3, 0));
-  say_from("echo", fd, 0);
+  say_datagram("echo", fd, 0);
   result("sendto elsewhere", send_to(fd, "two", 3, APP, port_of(stranger)));
   say_recv("there", stranger, 0);
   result("write", write(fd, "three", 5));
-  say_from("echo", fd, 0);
+  say_datagram("echo", fd, 0);
   result("connect to the stranger", connect_to(fd, APP, port_of(stranger)));
   name_port(port_of(stranger), "stranger");
   say_remote("remote", fd);
@@ -264,7 +242,7 @@ static void connected_only_app(void) {
   result("connect back", connect_to(fd, PEER, port));
   result("last", send(fd, "end", 3, 0));
 }
-SCENARIO_BOTH(datagram_connected, .app = connected_only_app, .peer = echo_peer);
+SCENARIO_BOTH(datagram_connected, .app = connected_only_app, .peer = mirror_peer);
 
 static void disconnect_app(void) {
   struct sockaddr none = {.sa_family = AF_UNSPEC};
@@ -357,7 +335,7 @@ static void receive_arguments_app(void) {
   result("bad pointer", recv(fd, (void *)1, 5, 0));
   result("last", send(fd, "end", 3, 0));
 }
-SCENARIO_BOTH(datagram_receive_arguments, .app = receive_arguments_app, .peer = echo_peer);
+SCENARIO_BOTH(datagram_receive_arguments, .app = receive_arguments_app, .peer = mirror_peer);
 
 // ---- Two sockets of one host
 
@@ -369,19 +347,19 @@ static void own_app(void) {
   int sender = udp(0);
   result("to own", send_to(sender, "a", 1, APP, port_of(one)));
   name_port(port_of(sender), "sender");
-  say_from("own", one, 0);
+  say_datagram("own", one, 0);
   result("to loopback", send_to(sender, "b", 1, LOOPBACK, port_of(two)));
-  say_from("loopback", two, 0);
+  say_datagram("loopback", two, 0);
   result("to the other address", send_to(sender, "c", 1, LOOPBACK, port_of(one)));
   say_quiet("not heard", one, POLLIN);
   int any = udp(0);
   NEED(bind_to(any, ANY, 0) == 0);
   result("any hears loopback", send_to(sender, "d", 1, LOOPBACK, port_of(any)));
-  say_from("any", any, 0);
+  say_datagram("any", any, 0);
   result("any hears own", send_to(sender, "e", 1, APP, port_of(any)));
-  say_from("any", any, 0);
+  say_datagram("any", any, 0);
   result("to any", send_to(sender, "f", 1, ANY, port_of(any)));
-  say_from("any", any, 0);
+  say_datagram("any", any, 0);
 }
 SCENARIO_BOTH(datagram_own, .app = own_app);
 
