@@ -1,4 +1,5 @@
 @testable import BenchKit
+import Glibc
 import TestSupport
 import Testing
 
@@ -89,6 +90,22 @@ extension SystemTests {
       let reserved = try namespace.run(Command("cat", ["/proc/sys/net/ipv4/ip_local_reserved_ports"])).checked()
       let ports = Namespaces.servicePorts
       #expect(reserved.standardOutput == "\(ports.lowerBound)-\(ports.upperBound)\n")
+    }
+
+    @Test("a comparison that a signal ends leaves no namespace, folder or process", .needsTap)
+    func endedBySignal() throws {
+      let binaries = try Binaries.located()
+      let arguments = ["compare", "--quick", "--pin", "same", "--only", "round trip", "--only", "one network"]
+      let comparison = try ChildProcess(Command(binaries.bench, arguments))
+      try waitUntil("measurements", seconds: 60) { comparison.standardError.contains("round 1/") }
+      let children = try ProcessFacts.children(comparison.pid)
+      comparison.send(signal: SIGTERM)
+      #expect(try comparison.wait(seconds: 60) == .exited(128 + SIGTERM))
+      let mark = "nct-" + UniqueName.mark(of: comparison.pid)
+      let namespaces = try run(Command("ip", ["netns", "list"]), seconds: 10).checked().standardOutput
+      #expect(!namespaces.contains(mark))
+      #expect(listFolder("/tmp").filter { $0.hasPrefix(mark) }.isEmpty)
+      for child in children { #expect(kill(child, 0) != 0, "process \(child) is left") }
     }
 
     /// One scenario of each kind, so that no kind can break unseen.

@@ -39,8 +39,7 @@ public final class ChildProcess {
     }
     input = toChild.write
     output = fromChild.read
-    pid = try Spawner.spawn(command, descriptors: descriptors)
-    Cleanup.add(process: pid)
+    pid = try Cleanup.process { try Spawner.spawn(command, descriptors: descriptors) }
   }
 
   private static func create(_ path: String) throws -> Int32 {

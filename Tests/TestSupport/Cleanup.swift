@@ -11,10 +11,25 @@ public enum Cleanup {
     var namespaces: Set<String> = []
     var folders: Set<String> = []
     var isArmed = false
+    /// The thread that ends this process because of a signal.
+    var ending: pthread_t?
+    var isEmpty: Bool { processes.isEmpty && namespaces.isEmpty && folders.isEmpty }
   }
   private static let state = Mutex(State())
 
-  static func add(process: pid_t) { update { $0.processes.insert(process) } }
+  /// Starts a process and registers it, with no moment in between.
+  static func process(_ start: () throws -> pid_t) throws -> pid_t {
+    var process: pid_t = -1
+    var problem: (any Error)?
+    update { state in
+      do {
+        process = try start()
+        state.processes.insert(process)
+      } catch { problem = error }
+    }
+    if let problem { throw problem }
+    return process
+  }
   static func remove(process: pid_t) { state.withLock { _ = $0.processes.remove(process) } }
   static func add(namespace: String) { update { $0.namespaces.insert(namespace) } }
   static func remove(namespace: String) { state.withLock { _ = $0.namespaces.remove(namespace) } }
@@ -22,19 +37,23 @@ public enum Cleanup {
   static func remove(folder: String) { state.withLock { _ = $0.folders.remove(folder) } }
 
   private static func update(_ change: (inout State) -> Void) {
-    state.withLock {
-      change(&$0)
-      guard !$0.isArmed else { return }
-      $0.isArmed = true
+    var isOver = false
+    state.withLock { state in
+      change(&state)
+      if let ending = state.ending { isOver = pthread_equal(ending, pthread_self()) == 0 }
+      guard !state.isArmed else { return }
+      state.isArmed = true
       atexit { Cleanup.removeAll() }
       watchSignals()
     }
+    // A signal ends this process: what was just made is registered, and its thread makes nothing more.
+    while isOver { pause() }
   }
 
   /// Kills and removes everything registered. Safe to call twice.
   public static func removeAll() {
     let left = state.withLock { state in
-      defer { state = State(isArmed: state.isArmed) }
+      defer { state = State(isArmed: state.isArmed, ending: state.ending) }
       return state
     }
     for process in left.processes {
@@ -43,6 +62,16 @@ public enum Cleanup {
     }
     for namespace in left.namespaces { _ = try? run(Command("ip", ["netns", "del", namespace]), seconds: 10) }
     for folder in left.folders { _ = try? run(Command("rm", ["-rf", folder]), seconds: 30) }
+  }
+
+  /// Removes everything for a signal: the other threads may each make one thing more, and go no further.
+  private static func endAll() {
+    var isEmpty = false
+    state.withLock { $0.ending = pthread_self() }
+    while !isEmpty {
+      removeAll()
+      state.withLock { isEmpty = $0.isEmpty }
+    }
   }
 
   /// The end of the pipe that the signal handler writes to; set once, before the handler is installed.
@@ -60,7 +89,7 @@ public enum Cleanup {
       { reading in
         var number: UInt8 = 0
         guard read(Int32(Int(bitPattern: reading)), &number, 1) == 1 else { return nil }
-        Cleanup.removeAll()
+        Cleanup.endAll()
         _exit(128 + Int32(number))
       }, reading)
     guard isStarted == 0 else { return }

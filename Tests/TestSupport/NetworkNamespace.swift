@@ -5,8 +5,8 @@ public final class NetworkNamespace {
 
   public init(_ purpose: String) throws {
     name = "nct-\(UniqueName.suffix())-\(purpose)"
+    Cleanup.add(namespace: name)  // before it is there: a signal may end ip(8) half-way
     try TestSupport.run(Command("ip", ["netns", "add", name]), seconds: 10).checked()
-    Cleanup.add(namespace: name)
     try ip(["link", "set", "lo", "up"])
   }
 

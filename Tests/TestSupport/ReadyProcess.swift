@@ -33,13 +33,15 @@ public struct ReadyProcess {
 
   /// Reads until end of file or the bound.
   private static func text(from descriptor: Int32, seconds: Double) -> String {
-    let deadline = monotonicSeconds() + seconds
+    var patience = Patience(seconds: seconds)
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 64)
     while true {
       var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-      let left = max(0, deadline - monotonicSeconds())
-      guard poll(&waiting, 1, Int32(left * 1000) + 1) > 0 else { break }
+      let ready = poll(&waiting, 1, Int32(min(1, patience.left) * 1000) + 1)
+      patience.step()
+      if ready == 0 && patience.left > 0 { continue }
+      guard ready > 0 else { break }
       let count = read(descriptor, &chunk, chunk.count)
       guard count > 0 else { break }
       bytes += chunk[..<count]

@@ -1,4 +1,4 @@
-internal import Glibc
+public import Glibc
 internal import Synchronization
 
 /// Names that no other test, and no other run on this machine at the same time, uses: process id and a counter.
@@ -8,8 +8,11 @@ public enum UniqueName {
   /// A short suffix such as `2s1x7`, letters and digits only.
   public static func suffix() -> String {
     let number = counter.wrappingAdd(1, ordering: .relaxed).newValue
-    return String(getpid(), radix: 36) + "x" + String(number, radix: 36)
+    return mark(of: getpid()) + String(number, radix: 36)
   }
+
+  /// What all suffixes of a process begin with.
+  public static func mark(of process: pid_t) -> String { String(process, radix: 36) + "x" }
 
   /// A network interface's name: at most 15 bytes (IFNAMSIZ - 1, netdevice(7)).
   public static func interface(_ prefix: String) -> String {
