@@ -36,7 +36,7 @@ final class ConnectedHosts: FrameSource {
   private var ports: [Port] = []
   private var interfaces: [NetworkInterface] = []
   private var queue: [Packet] = []
-  private var listener: SlabKey?
+  private var listeners: [SlabKey] = []
   private(set) var sentCount = 0
   /// The last segment of each handshake, to the listener: an acknowledgement that changes nothing when it comes again.
   private(set) var acknowledgements: [Packet] = []
@@ -60,10 +60,12 @@ final class ConnectedHosts: FrameSource {
   }
 
   private func connect() throws {
-    let server = Endpoint(address: interfaces[1].addresses[0].address, port: 7)
-    listener = try stack.listen(interfaces[1], on: server, v6Only: false, owner: 1)
+    // To one port there are as many connections as there are ephemeral ports.
+    let servers = (7...10).map { Endpoint(address: interfaces[1].addresses[0].address, port: $0) }
+    listeners = try servers.map { try stack.listen(interfaces[1], on: $0, v6Only: false, owner: 1) }
     let any = Endpoint(address: .anyV4, port: 0)
     for number in 0..<connections {
+      let server = servers[number % servers.count]
       _ = try stack.connect(interfaces[0], from: any, to: server, owner: 2, noDelay: true)
       if number % 64 == 63 || number == connections - 1 { settle() }
     }
@@ -130,7 +132,7 @@ final class ConnectedHosts: FrameSource {
   func frameReleased(_ frame: Frame) {}
 
   deinit {
-    if let listener { stack.closeListener(listener) }
+    for listener in listeners { stack.closeListener(listener) }
     stack.abortAll()
     queue = []
     while stack.nextEvent() != nil {}

@@ -19,7 +19,15 @@ public struct WorkloadCase: Sendable, CustomStringConvertible {
   public let make: @Sendable () throws -> any Workload
   public var description: String { name }
 
-  /// All of them.
+  /// What takes too long for the tests: 100,000 control blocks, of both ends.
+  public static let large: [WorkloadCase] = [
+    WorkloadCase(name: "control blocks: one segment among 50,000 connections") {
+      try SegmentLookup(connections: 50_000)
+    },
+    WorkloadCase(name: "timers: one tick over 50,000 idle connections") { try TimerTick(connections: 50_000) },
+  ]
+
+  /// All others.
   public static let all: [WorkloadCase] = [
     WorkloadCase(name: "ring: 32 operations in one batch") { try RingBatch(operations: 32) },
     WorkloadCase(name: "slab: insert, find, remove") { SlabCycle() },

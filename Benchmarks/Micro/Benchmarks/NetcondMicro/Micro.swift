@@ -5,7 +5,7 @@ import MicroKit
 let benchmarks: @Sendable () -> Void = {
   Benchmark.defaultConfiguration = .init(
     metrics: [.wallClock, .cpuTotal, .throughput], scalingFactor: .kilo, maxDuration: .seconds(2))
-  for workloadCase in WorkloadCase.all {
+  for workloadCase in WorkloadCase.all + WorkloadCase.large {
     // "/" parts a benchmark's name from its target's, and names may be given as regular expressions.
     Benchmark(workloadCase.name) { benchmark in
       do {
