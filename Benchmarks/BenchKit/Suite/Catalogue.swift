@@ -143,7 +143,7 @@ struct Catalogue {
             + Congestion.bbrBeside,
           bytes: impairment.lossPercent > 0 ? (isQuick ? 3_000_000 : 6_000_000) : nil,
           leastSeconds: isQuick ? 2 : 4, places: isQuick || impairment.lossPercent > 0 ? .apart : .both,
-          mostRounds: isQuick ? 1 : 3)
+          mostRounds: isQuick ? (impairment.lossPercent > 0 ? 2 : 1) : 3)
       }
     }
   }

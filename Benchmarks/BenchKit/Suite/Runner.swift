@@ -66,7 +66,7 @@ final class Runner {
       let count = ofAllPlaces * entry.result.series.count + (rounds - ofAllPlaces) * later
       plan.measurements += count
       // Starting a server and a client takes its time, too.
-      let turn = max(settings.seconds, entry.scenario.leastSeconds) + 0.25
+      let turn = max(settings.seconds, entry.scenario.leastSeconds) + 0.4
       plan.seconds += Double(count * entry.scenario.turns) * turn
     }
     return plan
