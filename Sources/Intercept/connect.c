@@ -4,6 +4,10 @@
 // goes on, and the first connect() after the outcome collects it (0 or the error), the next says EISCONN or tries
 // anew. NC_MARK_COLLECTED is that difference.
 //
+// The request awaits a reply only where that may tell of more than an attempt under way: for a socket that is not plainly
+// fresh, and where no connect to this address has been let through within the last second. Else it is posted; should the
+// daemon refuse it at once, the socket ends as by any failed connect.
+//
 // Waiting. A send of one byte from a page that cannot be read waits exactly as Linux's connect does: until the daemon
 // drains the filler (then EFAULT, nothing sent), with SO_SNDTIMEO, cancellation, and the restart after a handler
 // installed with SA_RESTART, which no poll() has. Measured on Linux 6.18; should a kernel look at the page before it
@@ -100,6 +104,7 @@ int nc_renew(int fd, struct nc_name *name) {
   nc_raw_close(fresh);
   if (placed < 0) return placed;
   nc_hint_mark(fd, NC_HINT_LOOK);
+  if (name->type == SOCK_STREAM) nc_mark(fd, NC_MARK_NAMED);
   return nc_identify(fd, name) ? 0 : -EBADF;
 }
 
@@ -138,8 +143,21 @@ static int begin(int fd, const struct nc_name *name, const struct sockaddr *addr
   struct nc_reply reply;
   int error = nc_address_read(name->family, address, length, &request.address);
   if (error != 0) return error;
+  // Whether there is a way depends on no port; on an IPv6 socket, IPV6_V6ONLY speaks for IPv4.
+  struct nc_address host = request.address;
+  host.port = 0;
+  uint64_t key = nc_route_hash(name->daemon_nonce, &host);
+  bool may_post = name->state == NC_STATE_NEW && host.family == name->family && nc_route_is_known(key);
+  if (may_post && (nc_marks(fd) & (NC_MARK_BEGUN | NC_MARK_NAMED | NC_MARK_SHUT | NC_MARK_COLLECTED)) == 0) {
+    nc_mark(fd, NC_MARK_BEGUN);
+    error = nc_post(&request, fd);
+    return error == 0 ? -EINPROGRESS : error;
+  }
   error = nc_rpc(&request, fd, &reply, NULL, false);
-  return error == 0 ? -EINPROGRESS : error;
+  if (error != 0 && error != -EINPROGRESS) return error;
+  if (name->state == NC_STATE_NEW) nc_mark(fd, NC_MARK_BEGUN);
+  nc_route_note(key);
+  return -EINPROGRESS;
 }
 
 int nc_connect(int fd, struct nc_name *name, const struct sockaddr *source, socklen_t length) {

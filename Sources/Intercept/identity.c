@@ -74,6 +74,12 @@ void nc_owe_error(int fd, int error) {
   set_marks(fd, (marks & ~(NC_MARK_ERROR_MASK << NC_MARK_ERROR_SHIFT)) | error << NC_MARK_ERROR_SHIFT);
 }
 
+int nc_take_owed_error(int fd) {
+  int owed = owed_error(nc_marks(fd));
+  if (owed != 0) nc_owe_error(fd, 0);
+  return owed;
+}
+
 int nc_error_as_tcp(int fd, const struct nc_name *name, int error) {
   // The kernel only knows that the daemon's end closed with data unread. Closed without any name: the daemon died.
   if (name->state == NC_STATE_FAILED && name->error != 0) return name->error;
@@ -98,9 +104,7 @@ int nc_take_error(int fd, const struct nc_name *name) {
   // The daemon closes its end of a listener or an attempt that the app shut down, with filler unread: no error of TCP's.
   bool is_shut = name->state != NC_STATE_CONNECTED && (marks & NC_MARK_SHUT) != 0;
   if (error != 0 && !is_shut) return nc_error_as_tcp(fd, name, error);
-  error = name->state == NC_STATE_CONNECTED || name->state == NC_STATE_NEW ? owed_error(marks) : 0;
-  if (error != 0) nc_owe_error(fd, 0);
-  return error;
+  return name->state == NC_STATE_CONNECTED || name->state == NC_STATE_NEW ? nc_take_owed_error(fd) : 0;
 }
 
 int nc_tcp_state(int fd) {

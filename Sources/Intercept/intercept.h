@@ -163,6 +163,8 @@ enum nc_mark {
   /* Streams: NC_MARK_NODELAY and NC_MARK_COALESCES (netcond_rpc.h), and one bit for each time that TCP_CORK was set, up to 3 */
   NC_MARK_FIRST_CORK = 1 << 5,
   NC_MARK_CORKS = 7 << 5,
+  NC_MARK_BEGUN = 1 << 8,  /* connect() was called, and may be under way */
+  NC_MARK_NAMED = 1 << 9,  /* bound, or may be: whether it can connect depends on that, too */
   /* Datagram sockets: */
   NC_MARK_CONNECTED = 1 << 2,   /* has a peer */
   NC_MARK_BOUND = 1 << 3,       /* has a port: no NC_OP_ROUTE is needed for that */
@@ -200,6 +202,8 @@ int nc_error_as_tcp(int fd, const struct nc_name *name, int error);
 /// Lets the next look at the socket's error, by SO_ERROR, a send or a receipt, find `error`; 0: none.
 void nc_owe_error(int fd, int error);
 bool nc_owes_error(int fd);
+/// Takes that error; 0 for none.
+int nc_take_owed_error(int fd);
 
 /// Takes the pending error of the socket (SO_ERROR: it clears itself) as TCP would name it; 0 for none.
 int nc_take_error(int fd, const struct nc_name *name);
@@ -373,6 +377,13 @@ ssize_t nc_stream_reset(int fd, const struct nc_name *name);
 ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
 ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr *message, int flags);
 ssize_t nc_datagram_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
+
+// datagram_routes.c
+
+/// What the daemon has allowed within the last second, by keys that this makes of addresses.
+uint64_t nc_route_hash(uint64_t seed, const struct nc_address *address);
+bool nc_route_is_known(uint64_t key);
+void nc_route_note(uint64_t key);
 
 // datagram_names.c: the other calls, on datagram sockets
 

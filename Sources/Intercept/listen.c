@@ -39,7 +39,9 @@ int nc_bind(int fd, struct nc_name *name, const struct sockaddr *address, sockle
   socklen_t reuse_length = sizeof reuse;
   if (nc_raw_getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, &reuse_length) == 0 && reuse != 0)
     request.argument[0] = NC_BIND_REUSEADDR;
-  return nc_rpc(&request, fd, &reply, NULL, false);
+  error = nc_rpc(&request, fd, &reply, NULL, false);
+  if (error == 0) nc_mark(fd, NC_MARK_NAMED);
+  return error;
 }
 
 int nc_listen(int fd, struct nc_name *name, int backlog) {

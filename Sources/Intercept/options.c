@@ -103,9 +103,23 @@ static int peer_name(int fd, const struct nc_name *name, void *value, socklen_t 
   return full < room ? -EINVAL : give(address, full, value, room, length);
 }
 
+// SO_ERROR of a connection: the kernel takes it and looks at the app's pointers, which are good then.
+static int connection_error(int fd, const struct nc_name *name, void *value, socklen_t *length) {
+  int error = nc_raw_getsockopt(fd, SOL_SOCKET, SO_ERROR, value, length);
+  if (error != 0) return error;
+  int number = 0;
+  size_t bytes = *length < sizeof number ? *length : sizeof number;
+  memcpy(&number, value, bytes);
+  int told = number != 0 ? nc_error_as_tcp(fd, name, number) : nc_take_owed_error(fd);
+  if (told != number) memcpy(value, &told, bytes);
+  return 0;
+}
+
 int nc_getsockopt(int fd, const struct nc_name *name, int level, int option, void *value, socklen_t *length) {
   if (is_native(level, option) || (level == SOL_SOCKET && option == SO_COOKIE))
     return nc_raw_getsockopt(fd, level, option, value, length);
+  if (level == SOL_SOCKET && option == SO_ERROR && name->state == NC_STATE_CONNECTED)
+    return connection_error(fd, name, value, length);
   socklen_t room;
   if (copy_in(&room, length, sizeof room) != 0) return -EFAULT;
   if ((int)room < 0) return -EINVAL;
@@ -135,7 +149,7 @@ static bool names_bad_fd(int level, int option, const void *value, socklen_t len
 // Whether the daemon takes `value`, an int, in any case: its answer need not be waited for.
 static bool cannot_fail(const struct nc_name *name, int level, int option, int value) {
   if (name->type != SOCK_STREAM || (name->state != NC_STATE_CONNECTED && name->state != NC_STATE_NEW)) return false;
-  if (level == SOL_SOCKET) return option == SO_KEEPALIVE;
+  if (level == SOL_SOCKET) return option == SO_KEEPALIVE || option == SO_LINGER;
   if (level != IPPROTO_TCP) return false;
   switch (option) {
   case TCP_NODELAY: return true;
@@ -166,7 +180,8 @@ int nc_setsockopt(int fd, const struct nc_name *name, int level, int option, con
   memcpy(&number, request.data, sizeof number);
   int error;
   reply.argument[0] = 0;
-  if (request.argument[3] == 0 && length >= sizeof number && cannot_fail(name, level, option, number)) {
+  socklen_t whole = option == SO_LINGER && level == SOL_SOCKET ? sizeof(struct linger) : sizeof number;
+  if (request.argument[3] == 0 && length >= whole && cannot_fail(name, level, option, number)) {
     error = nc_post(&request, fd);
   } else {
     request.argument[3] |= nc_toggle_flags(fd, name, level, option, number != 0);

@@ -89,13 +89,13 @@ extension Daemon {
       return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
     }
     if descriptors.isEmpty, client.pointee.hasLostDescriptors {
+      if request.isPosted { return true }
       reply.status = ENFILE  // the request's descriptor did not fit into our table
       return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
     }
     guard descriptors.count == 1 else { return false }
-    if let key = findSocket(descriptors[0], network: networks[client.pointee.network]),
-      let socket = sockets.pointer(key), socket.pointee.state != .closing
-    {
+    let found = findSocket(descriptors[0], network: networks[client.pointee.network])
+    if let key = found, let socket = sockets.pointer(key), socket.pointee.state != .closing {
       reply.status = perform(
         request, key, socket, user: client.pointee.user, descriptors: &descriptors, reply: &reply)
     } else if let key = findDatagramSocket(descriptors[0], network: networks[client.pointee.network]),
@@ -106,8 +106,19 @@ extension Daemon {
       reply.status =
         performRetained(request, descriptors[0], &reply) ?? answerForEnded(request, descriptors[0], &reply)
     }
-    if request.isPosted { return true }
+    if request.isPosted {
+      refusePosted(request, found, status: reply.status)
+      return true
+    }
     return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
+  }
+
+  /// A connect that nobody awaits the reply of has failed at once: so the socket tells, as of one that fails later.
+  private func refusePosted(_ request: nc_request, _ key: SlabKey?, status: Int32) {
+    guard request.op == UInt16(NC_OP_CONNECT.rawValue), status != EINPROGRESS, let key,
+      let socket = sockets.pointer(key), socket.pointee.state == .new
+    else { return }
+    connectFailed(key, socket, status)
   }
 
   func findSocket(_ descriptor: Int32, network: Network) -> SlabKey? {
@@ -213,7 +224,10 @@ extension Daemon {
 
 extension nc_request {
   /// Whether the client awaits no reply. Only where that is meant: any other request is answered.
-  var isPosted: Bool { flags & UInt32(NC_REQUEST_POSTED) != 0 && op == UInt16(NC_OP_SETSOCKOPT.rawValue) }
+  var isPosted: Bool {
+    flags & UInt32(NC_REQUEST_POSTED) != 0
+      && (op == UInt16(NC_OP_SETSOCKOPT.rawValue) || op == UInt16(NC_OP_CONNECT.rawValue))
+  }
 
   /// TCP_CORK is set by an app that corks each message.
   var asksToCoalesce: Bool {

@@ -35,13 +35,14 @@ enum Pair {
   static func fill(app: Int32) -> Int {
     setSendBuffer(app, 1)
     var filled = 0
-    withUnsafeTemporaryAllocation(byteCount: 2048, alignment: 1) { filler in
+    // More than it takes: what a send without waiting leaves has found it full.
+    withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 1) { filler in
       filler.initializeMemory(as: UInt8.self, repeating: 0)
-      while true {
-        let count = send(app, filler.baseAddress, filler.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
-        if count <= 0 { return }
-        filled += count
-      }
+      var count = 0
+      repeat {
+        count = send(app, filler.baseAddress, filler.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+        filled += max(0, count)
+      } while count == filler.count
     }
     return filled
   }

@@ -112,6 +112,16 @@ extension SystemTests {
           $0.argument = (SOL_SOCKET, SO_KEEPALIVE, 4, 0)
         }
         #expect(status == 0)
+        let connect = RPCClient.request(NC_OP_CONNECT.rawValue) {
+          $0.flags = UInt32(NC_REQUEST_POSTED)
+          $0.address.family = UInt16(AF_INET)
+          $0.address.port = UInt16(7000).bigEndian
+          $0.address.bytes = (203, 0, 113, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)  // no way leads there
+        }
+        #expect(client.send(connect, passing: [socket]) == 0)
+        var end = pollfd(fd: socket, events: 0, revents: 0)
+        #expect(poll(&end, 1, 5000) == 1)
+        #expect(end.revents & Int16(POLLHUP) != 0, "a failed connect")
       }
     }
 

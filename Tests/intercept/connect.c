@@ -173,6 +173,44 @@ static void fast_open(void) {
   CHECK(read(accept(server, NULL, NULL), text, 3) == 3 && strcmp(text, "abc") == 0);
 }
 
+// Where a connect to the address was let through before, the next ones await no reply: whatever the daemon says at once is
+// told as what it says later.
+static void posted(void) {
+  int server = listener(0), port = port_of_fd(server), unreachable = 83, pending = 82;
+  CHECK(connect_port(tcp(0), port) == 0);
+  long replies = command("replies");
+  int fd = tcp(0);
+  CHECK(connect_port(fd, port) == 0);
+  CHECK(command("replies") == replies + 1); // that of socket()
+  FAILS(connect_port(fd, port), EISCONN);
+
+  int refused = tcp(0);
+  FAILS(connect_port(refused, unreachable), ENETUNREACH);
+  CHECK(option_of(refused, SOL_SOCKET, SO_ERROR) == 0);
+  CHECK(connect_port(refused, port) == 0);
+
+  int early = tcp(SOCK_NONBLOCK);
+  FAILS(connect_port(early, unreachable), EINPROGRESS);
+  struct pollfd writable = {.fd = early, .events = POLLOUT};
+  CHECK(poll(&writable, 1, 5000) == 1);
+  CHECK(option_of(early, SOL_SOCKET, SO_ERROR) == ENETUNREACH);
+
+  int attempt = tcp(SOCK_NONBLOCK);
+  FAILS(connect_port(attempt, pending), EINPROGRESS);
+  FAILS(connect_port(attempt, pending), EALREADY);
+  command("complete");
+  writable.fd = attempt;
+  CHECK(poll(&writable, 1, 5000) == 1);
+  CHECK(connect_port(attempt, pending) == 0);
+  FAILS(connect_port(attempt, pending), EISCONN);
+
+  int bound = tcp(0);
+  struct sockaddr_in address = at_port(7002);
+  CHECK(bind(bound, (struct sockaddr *)&address, sizeof address) == 0);
+  FAILS(connect_port(bound, unreachable), ENETUNREACH);
+  CHECK(port_of_fd(bound) == 7002); // still the same socket
+}
+
 const struct scenario connect_scenarios[] = {
   {"connect-blocking", blocking},
   {"connect-nonblocking-success", nonblocking_success},
@@ -182,6 +220,7 @@ const struct scenario connect_scenarios[] = {
   {"connect-restarted", restarted},
   {"connect-send-timeout", send_timeout},
   {"connect-ipv6", ipv6},
+  {"connect-posted", posted},
   {"connect-shutdown", shut_while_connecting},
   {"connect-fast-open", fast_open},
   {NULL, NULL},

@@ -5,7 +5,7 @@ succeeds at once, PENDING_PORT waits for the control command "complete" or "refu
 others are refused. Data is relayed between the two daemon ends of a connection, or echoed for connections that the
 control command "offer" made.
 
-Control (unix stream, a line each, answered by a line): offer N | complete | refuse | drop | connections | ops |
+Control (unix stream, a line each, answered by a line): offer N | complete | refuse | drop | connections | ops | replies |
 stop-accepting
 """
 
@@ -98,6 +98,7 @@ class FakeDaemon(threading.Thread):
         self.ids = 0
         self.pairs, self.ports, self.pending = {}, {}, []
         self.clients, self.connections, self.ops, self.last_listener = [], 0, [], None
+        self.replies = 0
         self.selector = selectors.DefaultSelector()
         self.rpc = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.rpc.bind(self.path)
@@ -170,8 +171,13 @@ class FakeDaemon(threading.Thread):
         result = self.answer(op, arguments, address, body, pair)
         status, out, local, remote, reply_body, app = result
         if flags & REQUEST_POSTED:
-            assert status == 0  # what may fail is not posted
+            if op == CONNECT and status != errno.EINPROGRESS:
+                assert pair.tcp == TCP_CLOSE  # what is not fresh is not posted
+                pair.failed(status)
+            else:
+                assert op == CONNECT or status == 0  # nor is what may fail
             return
+        self.replies += 1
         reply = REPLY.pack(MAGIC, VERSION, op, sequence, status, *out, local, remote, b"", reply_body)
         if app is None:
             client.send(reply)
@@ -322,6 +328,8 @@ class FakeDaemon(threading.Thread):
             self.forget(self.rpc)
         elif words[0] == "connections":
             answer = str(self.connections)
+        elif words[0] == "replies":
+            answer = str(self.replies)
         elif words[0] == "ops":
             answer = str(len(self.ops))
         client.send(answer.encode() + b"\n")
