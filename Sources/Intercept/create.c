@@ -16,12 +16,17 @@ bool nc_wants(int domain, int type) {
 int nc_create_like(int model, int family, int type, int protocol, bool close_on_exec) {
   struct nc_request request = {.op = NC_OP_SOCKET, .argument = {family, type, protocol}};
   struct nc_reply reply;
-  int fd;
+  int fd = model < 0 && type == SOCK_STREAM ? nc_take_prepared(family, close_on_exec) : -EAGAIN;
+  if (fd != -EAGAIN) {
+    if (fd >= 0) nc_hint_mark(fd, NC_HINT_LOOK);
+    return fd;
+  }
   int error = nc_rpc(&request, model, &reply, &fd, close_on_exec);
   if (error != 0) return error;
   // The kernel had no number left for the passed fd and dropped it; the daemon sees that as a close.
   if (fd < 0) return -EMFILE;
   nc_hint_mark(fd, NC_HINT_LOOK);
+  if (model < 0 && type == SOCK_STREAM) nc_want_prepared(family);
   return fd;
 }
 

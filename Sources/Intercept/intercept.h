@@ -256,6 +256,10 @@ static inline bool nc_is_sandboxed(void) { return __atomic_load_n(&nc_sandbox, _
 int nc_rpc(struct nc_request *request, int fd, struct nc_reply *reply, int *received, bool close_on_exec);
 /// Sends `request` without awaiting anything (NC_REQUEST_POSTED). Returns 0 or a negative errno.
 int nc_post(struct nc_request *request, int fd);
+/// Takes a TCP socket that the daemon has made ahead. Returns an fd, -EMFILE, or -EAGAIN where there is none.
+int nc_take_prepared(int family, bool close_on_exec);
+/// A socket was asked for by a request: whoever does that again and again gets them made ahead.
+void nc_want_prepared(int family);
 
 // exec.c
 

@@ -16,6 +16,8 @@ package struct Client: ~Copyable {
   private let request: UnsafeMutableRawPointer
   private let control: UnsafeMutableRawPointer
   var isClosing = false
+  /// Where the program takes sockets made ahead; closed with the connection.
+  private var dispensers: (v4: Dispenser?, v6: Dispenser?)
 
   package init(fd: Int32, network: Int) {
     self.fd = fd
@@ -31,10 +33,25 @@ package struct Client: ~Copyable {
 
   deinit {
     close(fd)
+    for dispenser in [dispensers.v4, dispensers.v6] { if let dispenser { close(dispenser.fd) } }
     message.deallocate()
     vector.deallocate()
     request.deallocate()
     control.deallocate()
+  }
+
+  /// nil also where `family` is none of the two.
+  func dispenser(family: Int32) -> Dispenser? {
+    switch family {
+    case AF_INET: dispensers.v4
+    case AF_INET6: dispensers.v6
+    default: nil
+    }
+  }
+
+  /// The one of before, if it is another, is the caller's to close.
+  mutating func setDispenser(_ dispenser: Dispenser, family: Int32) {
+    if family == AF_INET6 { dispensers.v6 = dispenser } else { dispensers.v4 = dispenser }
   }
 
   /// Makes the message ready for another receive.

@@ -81,7 +81,20 @@ extension Daemon {
       let model = descriptors.first.flatMap { takeModel($0, network: networks[client.pointee.network]) }
       let appEnd = makeSocket(request, client, model: model, reply: &reply)
       defer { if let appEnd { close(appEnd) } }
+      guard Descriptors.send(client.pointee.fd, reply, passing: appEnd) == 0 else { return false }
+      if model == nil, request.argument.1 == Int32(SOCK_STREAM.rawValue) { noteDry(client, family: request.argument.0) }
+      return true
+    }
+    if request.op == UInt16(NC_OP_DISPENSER.rawValue) {
+      guard descriptors.isEmpty else { return false }
+      let appEnd = openDispenser(request, client, &reply)
+      defer { if let appEnd { close(appEnd) } }
       return Descriptors.send(client.pointee.fd, reply, passing: appEnd) == 0
+    }
+    if request.op == UInt16(NC_OP_REFILL.rawValue), request.isPosted {
+      guard descriptors.isEmpty else { return false }
+      refill(client, family: request.argument.0)
+      return true
     }
     if request.op == UInt16(NC_OP_FACTS.rawValue) {
       guard descriptors.isEmpty else { return false }
@@ -129,6 +142,7 @@ extension Daemon {
     _ request: nc_request, _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, user: UInt32,
     descriptors: inout [Int32], reply: inout nc_reply
   ) -> Int32 {
+    notePreparedTaken(socket)
     switch UInt32(request.op) {
     case NC_OP_BIND.rawValue:
       guard let local = request.address.endpoint else { return EAFNOSUPPORT }
@@ -195,30 +209,37 @@ extension Daemon {
       reply.status = EPROTONOSUPPORT
       return nil
     }
+    guard let (key, appEnd) = makeStream(family: family, network: network, process: client.pointee.process) else {
+      reply.status = ENFILE
+      return nil
+    }
+    if let model, let made = sockets.pointer(key) { apply(model, to: key, made) }
+    return appEnd
+  }
+
+  /// Makes a TCP socket and its pair, of which the app's end is the caller's; nil, and it is reported, where there is no room.
+  func makeStream(family: Int32, network: Network, process: Int32) -> (key: SlabKey, appEnd: Int32)? {
     let pair = Pair.make(type: Int32(SOCK_STREAM.rawValue))
     guard pair.daemon >= 0, !isReserved(pair.app), let cookie = Pair.cookie(pair.app) else {
       if pair.daemon >= 0 { Pair.close(pair) }
       reportExhaustion("a socket is refused")
       count(\.refusals)
-      reply.status = ENFILE
       return nil
     }
     var socket = Socket(id: makeSocketID(), network: network.number, family: family, fd: pair.daemon, cookie: cookie)
     socket.appInode = nc_socket_inode(pair.app)
-    socket.appProcess = client.pointee.process
+    socket.appProcess = process
     socket.fillerBytes = Pair.fill(app: pair.app)
     guard let key = sockets.insert(socket), let made = sockets.pointer(key) else {
       close(pair.daemon)
       close(pair.app)
       count(\.refusals)
-      reply.status = ENFILE
       return nil
     }
     Pair.bindName(pair.app, name(of: made, NC_STATE_NEW))
     network.socketsByCookie[cookie] = key.bits
-    if let model { apply(model, to: key, made) }
     armHangUp(key, made)
-    return pair.app
+    return (key, pair.app)
   }
 }
 
@@ -226,7 +247,7 @@ extension nc_request {
   /// Whether the client awaits no reply. Only where that is meant: any other request is answered.
   var isPosted: Bool {
     flags & UInt32(NC_REQUEST_POSTED) != 0
-      && (op == UInt16(NC_OP_SETSOCKOPT.rawValue) || op == UInt16(NC_OP_CONNECT.rawValue))
+      && [NC_OP_SETSOCKOPT, NC_OP_CONNECT, NC_OP_REFILL].contains { op == UInt16($0.rawValue) }
   }
 
   /// TCP_CORK is set by an app that corks each message.

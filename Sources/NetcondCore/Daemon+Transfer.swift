@@ -300,6 +300,7 @@ extension Daemon {
       socket.pointee.connection = nil
     }
     socket.pointee.state = .closing
+    notePreparedTaken(socket)
     if socket.pointee.borrowedEnd >= 0 {
       close(socket.pointee.borrowedEnd)
       socket.pointee.borrowedEnd = -1

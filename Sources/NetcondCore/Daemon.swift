@@ -65,6 +65,8 @@ public final class Daemon {
   /// Of sockets that the daemon has let go: options by the cookie of an app's end.
   var retained = RetainedSockets()
   var directPorts = DirectPorts()
+  /// Sockets made ahead that no request has named yet.
+  var preparedCount = 0
   /// Connections that were reset while they waited to be accepted.
   var unacceptedResets: [SlabKey] = []
   /// Connections that their listener is not to see before bytes have come (TCP_DEFER_ACCEPT), or the time is over.

@@ -101,6 +101,8 @@ struct Socket: ~Copyable {
   var appProcess: Int32 = 0
   /// When it was connected: by then the app had its end, or from then on it may have it.
   var connectedAt: UInt64 = 0
+  /// Made ahead, and not known to be taken by an app.
+  var isPrepared = false
   /// Made by an accept, with the byte in front that tells whether an app has taken it.
   var isOffered = false
   /// What the app is to find instead of end of file: an errno, or 0.

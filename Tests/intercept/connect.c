@@ -177,11 +177,11 @@ static void fast_open(void) {
 // told as what it says later.
 static void posted(void) {
   int server = listener(0), port = port_of_fd(server), unreachable = 83, pending = 82;
+  int fd = tcp(0);
   CHECK(connect_port(tcp(0), port) == 0);
   long replies = command("replies");
-  int fd = tcp(0);
   CHECK(connect_port(fd, port) == 0);
-  CHECK(command("replies") == replies + 1); // that of socket()
+  CHECK(command("replies") == replies);
   FAILS(connect_port(fd, port), EISCONN);
 
   int refused = tcp(0);
@@ -211,6 +211,63 @@ static void posted(void) {
   CHECK(port_of_fd(bound) == 7002); // still the same socket
 }
 
+static int lowest_number(void) {
+  int fd = fcntl(0, F_DUPFD, 0);
+  close(fd);
+  return fd;
+}
+
+static void use(int fd, int port) {
+  CHECK(fd >= 0 && connect_port(fd, port) == 0);
+  CHECK(write(fd, "x", 1) == 1);
+  close(fd);
+}
+
+// A program that makes socket after socket takes them from a queue: without a request, and each as it was asked for.
+static void ahead(void) {
+  int server = listener(0), port = port_of_fd(server);
+  for (int i = 0; i < 8; i++) use(tcp(0), port);
+  long replies = command("replies");
+  for (int i = 0; i < 10; i++) {
+    int number = lowest_number(), fd = tcp(i % 2 == 0 ? SOCK_CLOEXEC : SOCK_NONBLOCK);
+    CHECK(fd == number);
+    CHECK(((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0) == (i % 2 == 0));
+    CHECK(((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0) == (i % 2 != 0));
+    CHECK(fcntl(fd, F_SETFL, O_RDWR) == 0);
+    CHECK(option_of(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP && option_of(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET);
+    CHECK(command("replies") == replies); // and what was asked for meanwhile has been done
+    use(fd, port);
+  }
+  struct rlimit limit, none;
+  CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  none = limit;
+  none.rlim_cur = (rlim_t)lowest_number();
+  CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  FAILS(socket(AF_INET, SOCK_STREAM, 0), EMFILE);
+  CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  use(tcp(0), port);
+  command("end-prepared"); // as where the daemon has died: what lies in the queue is dead
+  use(tcp(0), port);
+}
+
+// After fork each process makes its own, and what one of them closes is not missing to the other.
+static void ahead_shared(void) {
+  int server = listener(0), port = port_of_fd(server);
+  for (int i = 0; i < 10; i++) use(tcp(0), port);
+  for (int child = 0; child < 4; child++) {
+    if (fork() == 0) {
+      for (int i = 0; i < 14; i++) use(tcp(0), port);
+      for (int fd = 3; fd < 1024; fd++) close(fd);
+      use(tcp(0), port);
+      _exit(0);
+    }
+    use(tcp(0), port);
+  }
+  int status;
+  while (wait(&status) > 0) CHECK(status == 0);
+  use(tcp(0), port);
+}
+
 const struct scenario connect_scenarios[] = {
   {"connect-blocking", blocking},
   {"connect-nonblocking-success", nonblocking_success},
@@ -221,6 +278,8 @@ const struct scenario connect_scenarios[] = {
   {"connect-send-timeout", send_timeout},
   {"connect-ipv6", ipv6},
   {"connect-posted", posted},
+  {"sockets-ahead", ahead},
+  {"sockets-ahead-shared", ahead_shared},
   {"connect-shutdown", shut_while_connecting},
   {"connect-fast-open", fast_open},
   {NULL, NULL},

@@ -5,10 +5,11 @@ succeeds at once, PENDING_PORT waits for the control command "complete" or "refu
 others are refused. Data is relayed between the two daemon ends of a connection, or echoed for connections that the
 control command "offer" made.
 
-Control (unix stream, a line each, answered by a line): offer N | complete | refuse | drop | connections | ops | replies |
+Control (unix stream, a line each, answered by a line): offer N | complete | refuse | end-prepared | drop | connections | ops | replies |
 stop-accepting
 """
 
+import contextlib
 import errno
 import os
 import selectors
@@ -23,6 +24,7 @@ UNREACHABLE_PORT = 83
 NEW, CONNECTED, LISTENING, FAILED = range(4)
 OPTION_NULL, OPTION_COALESCE, REQUEST_POSTED = 1, 2, 1
 SOCKET, BIND, LISTEN, CONNECT, NAMES, SETSOCKOPT, GETSOCKOPT = range(1, 8)
+DISPENSER, REFILL, PREPARED_LOW, BATCH = 12, 13, 1, 3
 SO_COOKIE, TCP_INFO = 57, 11
 TCP_ESTABLISHED, TCP_SYN_SENT, TCP_CLOSE, TCP_LISTEN = 1, 2, 7, 10
 REQUEST = struct.Struct("=IHHII4i24s8s320s")
@@ -99,6 +101,7 @@ class FakeDaemon(threading.Thread):
         self.pairs, self.ports, self.pending = {}, {}, []
         self.clients, self.connections, self.ops, self.last_listener = [], 0, [], None
         self.replies = 0
+        self.dispensers, self.prepared = {}, []
         self.selector = selectors.DefaultSelector()
         self.rpc = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.rpc.bind(self.path)
@@ -168,7 +171,13 @@ class FakeDaemon(threading.Thread):
         for fd in fds:
             with socket.socket(fileno=fd) as app:
                 pair = self.pairs.get(cookie_of(app))
-        result = self.answer(op, arguments, address, body, pair)
+        if op == REFILL:
+            return self.refill(client, arguments[0])
+        dispenser = None
+        if op == DISPENSER:
+            dispenser, self.dispensers[client, arguments[0]] = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.refill(client, arguments[0])
+        result = self.answer(op, arguments, address, body, pair, dispenser)
         status, out, local, remote, reply_body, app = result
         if flags & REQUEST_POSTED:
             if op == CONNECT and status != errno.EINPROGRESS:
@@ -185,20 +194,19 @@ class FakeDaemon(threading.Thread):
             socket.send_fds(client, [reply], [app.fileno()])
             app.close()
 
-    def answer(self, op, arguments, address, body, pair):
+    def answer(self, op, arguments, address, body, pair, dispenser):
         status, out, local, remote, data, app = 0, [0, 0, 0, 0], NO_ADDRESS, NO_ADDRESS, b"", None
         if op == SOCKET:
             family, kind, protocol = arguments[:3]
             if kind != socket.SOCK_STREAM:
                 status = errno.ESOCKTNOSUPPORT
             else:
-                made = Pair(self, family, kind, protocol)
-                made.app.bind(made.name(NEW))
-                made.fill()
+                made = self.make(family, kind, protocol)
                 if pair is not None:
                     made.options = dict(pair.options)
-                self.pairs[made.cookie] = made
                 app = made.give()
+        elif op == DISPENSER:
+            app = dispenser
         elif pair is None:
             status = errno.EBADF
         elif op == BIND:
@@ -228,6 +236,21 @@ class FakeDaemon(threading.Thread):
                 status = errno.ENOPROTOOPT
             out[0] = len(data)
         return status, out, local, remote, data, app
+
+    def make(self, family, kind, protocol):
+        made = Pair(self, family, kind, protocol)
+        made.app.bind(made.name(NEW))
+        made.fill()
+        self.pairs[made.cookie] = made
+        return made
+
+    def refill(self, client, family):
+        for index in range(BATCH if (client, family) in self.dispensers else 0):
+            made = self.make(family, socket.SOCK_STREAM, 0)
+            self.prepared.append(made)
+            message = struct.pack("=IHHQ", MAGIC, VERSION, PREPARED_LOW if index == 0 else 0, made.id)
+            with made.give() as app, contextlib.suppress(OSError):  # the program has gone
+                socket.send_fds(self.dispensers[client, family], [message], [app.fileno()])
 
     def take_port(self, pair, port):
         while port == 0 or (port in self.ports and port < 1024):
@@ -324,6 +347,13 @@ class FakeDaemon(threading.Thread):
             for connection in self.clients:
                 self.forget(connection)
             self.clients = []
+        elif words[0] == "end-prepared":  # as when the daemon has died
+            for pair in self.prepared:
+                pair.end.close()
+            self.prepared = []
+            for dispenser in self.dispensers.values():
+                dispenser.close()
+            self.dispensers = {}
         elif words[0] == "stop-accepting":
             self.forget(self.rpc)
         elif words[0] == "connections":

@@ -27,7 +27,7 @@ MAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../Sources/In
 EXPORTS = re.findall(r"^    (\w+);$", open(MAP).read(), re.M)
 
 SCENARIOS = """connect-blocking connect-nonblocking-success connect-nonblocking-refused connect-blocking-refused-then-again
-connect-interrupted connect-restarted connect-send-timeout connect-ipv6 connect-posted connect-shutdown connect-fast-open accept-flags
+connect-interrupted connect-restarted connect-send-timeout connect-ipv6 connect-posted sockets-ahead sockets-ahead-shared connect-shutdown connect-fast-open accept-flags
 accept-emfile-keeps-connection accept-blocking accept-cancelled listener-shutdown bind-names options options-toggled options-after-failure
 addresses-in-transfer low-fd-numbers rpc-fd-closed rpc-fd-overwritten rpc-dropped fork vfork threads-and-forks pid-namespaces
 signal-handler exec-every-way exec-spawn exec-shells exec-environments exec-inherited exec-in-handler plugins

@@ -38,6 +38,8 @@ enum nc_op {
   NC_OP_FACTS = 9,      /* no fd; argument = {enum nc_fact, index}; reply: data; ENOENT beyond the last */
   NC_OP_QUEUED = 10,    /* fd; reply: argument = {bytes not acknowledged or not sent, of those not sent at all} */
   NC_OP_URGENT = 11,    /* fd of a connection, before its first send with MSG_OOB; EAGAIN: ask again */
+  NC_OP_DISPENSER = 12, /* no fd; argument = {family}; reply carries an fd: where TCP sockets made ahead are taken */
+  NC_OP_REFILL = 13,    /* posted, no fd; argument = {family}: few are left there */
 };
 
 /// What can be asked of a network by NC_OP_FACTS, and the struct in the reply's data.
@@ -102,6 +104,16 @@ struct nc_reply {
   uint8_t reserved[8];
   uint8_t data[NC_REPLY_DATA_BYTES];
 };
+
+/// A TCP socket made ahead, on a dispenser (SOCK_SEQPACKET): exactly 16 bytes, with the app's end by SCM_RIGHTS.
+struct nc_prepared {
+  uint32_t magic;
+  uint16_t version;
+  uint16_t flags; /* NC_PREPARED_ flags */
+  uint64_t socket_id;
+};
+
+enum { NC_PREPARED_LOW = 1 /* few are behind this one: NC_OP_REFILL is due */ };
 
 /// One accepted connection, on the listener's pair: exactly 64 bytes, with the connection's fd by SCM_RIGHTS.
 struct nc_accept_record {
@@ -201,13 +213,14 @@ enum {
 };
 
 enum {
-  NC_REQUEST_POSTED = 1, /* no reply is wanted: of SETSOCKOPT, what cannot fail */
+  NC_REQUEST_POSTED = 1, /* no reply is wanted: of SETSOCKOPT, CONNECT and REFILL (docs/rpc.md tells when) */
 };
 
 _Static_assert(sizeof(struct nc_address) == 24, "layout is the protocol");
 _Static_assert(sizeof(struct nc_request) == 384, "layout is the protocol");
 _Static_assert(sizeof(struct nc_reply) == 344, "layout is the protocol");
 _Static_assert(sizeof(struct nc_accept_record) == 64, "layout is the protocol");
+_Static_assert(sizeof(struct nc_prepared) == 16, "layout is the protocol");
 _Static_assert(sizeof(struct nc_datagram) == 72, "layout is the protocol");
 _Static_assert(sizeof(struct nc_interface_fact) == 36, "layout is the protocol");
 _Static_assert(sizeof(struct nc_address_fact) == 56, "layout is the protocol");
