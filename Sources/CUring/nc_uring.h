@@ -9,6 +9,24 @@
 
 enum { NC_IORING_OP_READ_MULTISHOT = 49 }; /* Linux 6.7 */
 
+/* Flags of io_uring_setup(2), and of the ring that the kernel and the program share (Linux 5.19). */
+enum { NC_IORING_SETUP_TASKRUN_FLAG = 1 << 9, NC_IORING_SQ_TASKRUN = 1 << 2, NC_IORING_SQ_CQ_OVERFLOW = 1 << 1 };
+
+/// Whether completions wait, in the ring or with the kernel (where the ring was set up with NC_IORING_SETUP_TASKRUN_FLAG).
+/// Looks `times` times, with a breath in between, and stops at the first yes.
+static inline int nc_ring_has_news(const struct io_uring *ring, unsigned times) {
+  while (times-- > 0) {
+    unsigned flags = __atomic_load_n(ring->sq.kflags, __ATOMIC_ACQUIRE);
+    if (io_uring_cq_ready(ring) > 0 || (flags & (NC_IORING_SQ_TASKRUN | NC_IORING_SQ_CQ_OVERFLOW)) != 0) return 1;
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+  }
+  return 0;
+}
+
 /* Macros that Swift's importer does not see. */
 static inline unsigned char nc_sqe_flag_buffer_select(void) { return IOSQE_BUFFER_SELECT; }
 

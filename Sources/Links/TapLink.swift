@@ -6,13 +6,12 @@ public import UringLoop
 ///
 /// Theory of operation: received frames, up to 64 KiB with segmentation offload, are read by one multishot read (Linux
 /// 6.7) or a few single ones, each into a buffer of the shared pool that the stack then keeps by reference. Frames to send are
-/// written straight from the stack's memory, header first (`Frame.vectorsWithHeader`), all of a turn in one submission;
-/// TUN takes a write at once or refuses it, so order is kept.
+/// written straight from the stack's memory, header first (`Frame.vectorsWithHeader`), by a plain writev(2): TUN takes a
+/// frame at once or refuses it, so nothing is gained by the ring, and much is lost: a completion for each frame, which
+/// ends the loop's wait for nothing, and a peer that sees the frame only at the turn's end.
 public final class TapLink: Link, FrameSource {
-  private enum Operation { static let read: UInt8 = 1, write: UInt8 = 2 }
+  private enum Operation { static let read: UInt8 = 1 }
 
-  /// Frames handed to the kernel and not yet completed; a turn rarely has more.
-  private static let transmitLimit = 512
   /// Reads under way where the kernel has no multishot read.
   private static let singleReads = 16
 
@@ -22,8 +21,6 @@ public final class TapLink: Link, FrameSource {
   public private(set) var facts: LinkFacts
   public private(set) var counters = LinkCounters()
   public let name: String
-  private var inFlight = 0
-  private var refusedSomeone = false
   private var readsWanted = 0
   private var stopped = false
 
@@ -68,13 +65,7 @@ public final class TapLink: Link, FrameSource {
     }
   }
 
-  public func complete(operation: UInt8, detail: UInt32, _ completion: Completion) {
-    if operation == Operation.write {
-      completeWrite(frame: Int(detail), completion.result)
-    } else {
-      completeRead(completion)
-    }
-  }
+  public func complete(operation: UInt8, detail: UInt32, _ completion: Completion) { completeRead(completion) }
 
   private func completeRead(_ completion: Completion) {
     guard let context else { return }
@@ -107,34 +98,16 @@ public final class TapLink: Link, FrameSource {
   public func frameReleased(_ frame: Frame) { context?.receivePool.release(frame.tag) }
 
   public func transmit(_ frame: Frame) -> Bool {
-    guard let context, !stopped else { return false }
-    guard inFlight < Self.transmitLimit else {
-      refusedSomeone = true
-      return false
-    }
-    inFlight += 1
-    frame.retain()
-    context.ring.prepareWrite(
-      device.fd, frame.vectorsWithHeader, count: frame.count + 1,
-      token: context.token(Operation.write, detail: UInt32(frame.index)))
-    return true
-  }
-
-  private func completeWrite(frame index: Int, _ result: Int32) {
-    guard let context else { return }
-    let frame = context.frames[index]
+    guard context != nil, !stopped else { return false }
+    var result: Int
+    repeat { result = writev(device.fd, frame.vectorsWithHeader, Int32(frame.count + 1)) } while result < 0 && errno == EINTR
     if result < 0 {
-      counters.dropped += 1  // EIO: the interface is down; EINVAL: the kernel refuses the frame
+      counters.dropped += 1  // EIO: the interface is down; EINVAL: the kernel refuses the frame; ENOBUFS: no memory
     } else {
       counters.sentFrames += 1
       counters.sentBytes += UInt64(frame.bytes)
     }
-    inFlight -= 1
-    frame.release()
-    if refusedSomeone, inFlight < Self.transmitLimit / 2 {
-      refusedSomeone = false
-      delegate?.linkReady(self)
-    }
+    return true
   }
 
   private func stopReading() {

@@ -68,6 +68,16 @@ extension Stack {
     return max(1, min(Self.receiveSpaceBytes, limit / 2))
   }
 
+  /// How many bytes, at most `limit`, to take from the owner at once: whole segments of the size that is built now, so
+  /// that none is left over to leave in a frame of its own.
+  public func chunkBytes(_ key: SlabKey, upTo limit: Int) -> Int {
+    guard let connection = connections.pointer(key), connection.pointee.superSegments,
+      let pcb = connection.pointee.pcb
+    else { return limit }
+    let segment = max(1, Int(pcb.pointee.mss))
+    return max(segment, min(limit, Self.superSegmentLimit) / segment * segment)
+  }
+
   /// What the settings leave of `space`.
   func limitedSpace(
     _ space: Int, _ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>

@@ -61,9 +61,6 @@ extension Stack {
     }
   }
 
-  /// Payload bytes of a full segment on the wire.
-  public func segmentBytes(of key: SlabKey) -> Int { max(1, connections.pointer(key)?.pointee.wireSegmentBytes ?? 1) }
-
   /// Payload bytes per wire segment of the connection that `pcb` belongs to; nil before it is established.
   func wireSegmentBytes(of pcb: UnsafeMutablePointer<tcp_pcb>?) -> Int? {
     if let pcb, let recovery = recovery(of: pcb) { return recovery.pointee.segmentBytes }

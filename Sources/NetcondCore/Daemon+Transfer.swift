@@ -65,7 +65,7 @@ extension Daemon {
     if socket.pointee.sendsUrgent, !takeUrgent(key, socket, connection) { return }
     socket.pointee.operations.insert(.receive)
     ring.prepareReceive(
-      socket.pointee.fd, from: sendPool, maximumBytes: Self.streamReceiveBytes,
+      socket.pointee.fd, from: sendPool, maximumBytes: stack.chunkBytes(connection, upTo: Self.streamReceiveBytes),
       waits: !socket.pointee.sendsUrgent, token: socketToken(key, Operation.receive))
   }
 
@@ -73,39 +73,63 @@ extension Daemon {
     if let buffer = completion.bufferIndex {
       sendPool.take(buffer)
       if completion.result > 0, socket.pointee.state == .connected {
-        var (count, isReset) = (Int(completion.result), false)
-        if socket.pointee.coalesces { isReset = coalesce(socket, sendPool.address(buffer), &count) }
-        forward(key, socket, buffer: buffer, offset: 0, count: count)
-        return isReset ? resetConnection(key, socket) : armReceive(key, socket)
+        if receiveMore(key, socket, into: buffer, count: Int(completion.result)) { armReceive(key, socket) }
+        return
       }
       sendPool.release(buffer)
     }
+    failReceive(key, socket, completion.result)
+  }
+
+  /// The outcome of a receive that brought no bytes: 0 or a negated errno.
+  private func failReceive(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ result: Int32) {
     guard socket.pointee.state == .connected else { return }
-    switch -completion.result {
+    switch -result {
     case 0: appEnded(key, socket)
     case ENOBUFS: starved.append(key)
     case EINTR, EAGAIN: armReceive(key, socket)
     case ECONNRESET: resetConnection(key, socket)  // the app closed with bytes unread: TCP answers with RST
     case ECANCELED: if socket.pointee.drains || socket.pointee.sendsUrgent { armReceive(key, socket) }
     default:
-      log.error("socket \(socket.pointee.id): reading from the app: \(String(cString: strerror(-completion.result)))")
+      log.error("socket \(socket.pointee.id): reading from the app: \(String(cString: strerror(-result)))")
       resetConnection(key, socket)
     }
   }
 
-  /// An app that corks each message: `count` bytes of it have come, the last of them in a part of a segment. What lies in
-  /// the pair behind them goes with them; nothing is waited for.
-  /// - Returns: whether the pair tells of a reset, which it does only once.
-  private func coalesce(
-    _ socket: UnsafeMutablePointer<Socket>, _ buffer: UnsafeMutableRawPointer, _ count: inout Int
+  /// Bytes of one app that are taken in a turn without the ring: others wait meanwhile.
+  private static let turnBytes = 256 * 1024
+
+  /// Forwards `count` bytes that lie in `buffer`. In bulk, and of an app that corks each message, what has come meanwhile
+  /// fills the buffer up first, so that it becomes one (super-)segment, and is then taken until nothing is left: by plain
+  /// calls, which spare the ring's turn. Nothing is waited for.
+  /// - Returns: whether the ring is to wait for more.
+  private func receiveMore(
+    _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, into first: Int, count firstCount: Int
   ) -> Bool {
-    guard let connection = socket.pointee.connection, !socket.pointee.sendsUrgent else { return false }
-    let segment = stack.segmentBytes(of: connection)
-    while count % segment != 0, count < Self.streamReceiveBytes {
-      let more = recv(socket.pointee.fd, buffer + count, Self.streamReceiveBytes - count, Int32(MSG_DONTWAIT))
-      guard more > 0 else { return more < 0 && errno == ECONNRESET }
-      count += more
+    var (buffer, count) = (first, firstCount)
+    var total = 0
+    while let connection = socket.pointee.connection {
+      let chunk = stack.chunkBytes(connection, upTo: Self.streamReceiveBytes)
+      var outcome: Int32 = 1
+      let isBulk =
+        (firstCount > Stack.sendCopybreakBytes || socket.pointee.coalesces) && !socket.pointee.sendsUrgent
+      while isBulk, count < chunk, outcome > 0 {
+        let more = recv(socket.pointee.fd, sendPool.address(buffer) + count, chunk - count, Int32(MSG_DONTWAIT))
+        outcome = more < 0 ? -errno : Int32(more)
+        count += max(0, more)
+      }
+      if count > 0 { forward(key, socket, buffer: buffer, offset: 0, count: count) } else { sendPool.release(buffer) }
+      if outcome == 0 || (outcome < 0 && outcome != -EAGAIN) {
+        failReceive(key, socket, outcome)
+        return false
+      }
+      total += count
+      guard isBulk, outcome > 0, total < Self.turnBytes, socket.pointee.pending == nil,
+        stack.sendSpace(connection) >= stack.sendThreshold(connection), let next = sendPool.acquire()
+      else { return true }
+      (buffer, count) = (next, 0)
     }
+    sendPool.release(buffer)
     return false
   }
 
@@ -178,22 +202,36 @@ extension Daemon {
 
   // MARK: To the app
 
-  /// Writes received bytes to the app, straight from the frames' memory.
+  /// Writes received bytes to the app, straight from the frames' memory: by a plain call while the pair has room, and by
+  /// the ring, which waits, when it is full.
   func armSend(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     guard socket.pointee.state == .connected, socket.pointee.ending == nil,
       !socket.pointee.operations.contains(.send), let connection = socket.pointee.connection
     else { return }
-    if socket.pointee.discards { stack.consume(connection, bytes: stack.receivedBytes(connection)) }
-    guard stack.receivedBytes(connection) > 0 else { return deliverEnd(key, socket) }
-    let slot = socket.pointee.sendSlot ?? sendSlots.take()
-    socket.pointee.sendSlot = slot
-    let urgent = stack.bytesBeforeUrgent(connection)  // up to it, then it alone, out of band
-    let (count, _) = stack.gather(
-      connection, into: sendSlots[slot].vectors, limit: urgent.map { max(1, $0) } ?? .max)
-    sendSlots.prepare(slot, count: count)
-    socket.pointee.operations.insert(.send)
-    ring.prepareSend(
-      socket.pointee.fd, sendSlots[slot].message, outOfBand: urgent == 0, token: socketToken(key, Operation.send))
+    let slot = sendSlots.take()
+    while true {
+      if socket.pointee.discards { stack.consume(connection, bytes: stack.receivedBytes(connection)) }
+      guard stack.receivedBytes(connection) > 0 else { break }
+      let urgent = stack.bytesBeforeUrgent(connection)  // up to it, then it alone, out of band
+      let (count, bytes) = stack.gather(
+        connection, into: sendSlots[slot].vectors, limit: urgent.map { max(1, $0) } ?? .max)
+      sendSlots.prepare(slot, count: count)
+      let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL) | (urgent == 0 ? Int32(MSG_OOB) : 0)
+      let sent = sendmsg(socket.pointee.fd, sendSlots[slot].message, flags)
+      if sent == bytes {
+        stack.consume(connection, bytes: sent)
+        continue
+      }
+      if sent < 0, errno == EAGAIN {
+        socket.pointee.sendSlot = slot
+        socket.pointee.operations.insert(.send)
+        return ring.prepareSend(
+          socket.pointee.fd, sendSlots[slot].message, outOfBand: urgent == 0, token: socketToken(key, Operation.send))
+      }
+      guard heedSend(key, socket, connection, sent < 0 ? -errno : Int32(sent)) else { return sendSlots.give(back: slot) }
+    }
+    sendSlots.give(back: slot)
+    deliverEnd(key, socket)
   }
 
   /// What has come before the connection is accepted is there when it is.
@@ -215,20 +253,31 @@ extension Daemon {
     }
     guard let connection = socket.pointee.connection, socket.pointee.state == .connected else { return }
     if let ending = socket.pointee.ending { return end(key, socket, ending) }
+    if heedSend(key, socket, connection, result) { armSend(key, socket) }
+  }
+
+  /// Draws the consequences of a send's outcome, bytes or a negated errno; whether to go on.
+  private func heedSend(
+    _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ connection: SlabKey, _ result: Int32
+  ) -> Bool {
     if result > 0 { stack.consume(connection, bytes: Int(result)) }
     switch -result {
-    case ...0, EINTR, EAGAIN, ENOBUFS, ENOMEM: armSend(key, socket)
+    case ...0, EINTR, EAGAIN, ENOBUFS, ENOMEM: return true
     case EPIPE, ECONNRESET:
-      if Pair.isHungUp(socket.pointee.fd) { return resetConnection(key, socket) }  // closed with bytes unread
+      if Pair.isHungUp(socket.pointee.fd) {  // closed with bytes unread
+        resetConnection(key, socket)
+        return false
+      }
       socket.pointee.discards = true
-      armSend(key, socket)
-    case ECANCELED: break
+      return true
+    case ECANCELED: return false
     case EOPNOTSUPP:  // a kernel without urgent data on unix sockets (CONFIG_AF_UNIX_OOB, Linux 5.15)
       stack.forgetUrgent(connection)
-      armSend(key, socket)
+      return true
     default:
       log.error("socket \(socket.pointee.id): writing to the app: \(String(cString: strerror(-result)))")
       resetConnection(key, socket)
+      return false
     }
   }
 

@@ -34,6 +34,8 @@ public final class Daemon {
     public var descriptorLimit = 1024
     /// How long connections may take to end after TERM, in nanoseconds.
     public var drainNanoseconds: UInt64 = 3_000_000_000
+    /// How long the loop looks for work without sleeping after the last there was, in nanoseconds; 0 sleeps at once.
+    public var spinNanoseconds: UInt64 = 0
     public init() {}
   }
 
@@ -82,6 +84,9 @@ public final class Daemon {
   let nonce = UInt64.random(in: .min ... .max)
   var nextSocketID: UInt64 = 1
   private(set) var now: UInt64 = 0
+  /// Until when the loop does not sleep, and the ring's count of completions that this was decided by.
+  private var spinEnd: UInt64 = 0
+  private var spunCompletions: UInt64 = 0
   private let signals: SignalSource
   /// When the daemon gives up waiting for connections to end; nil while it serves.
   private var drainDeadline: UInt64?
@@ -237,8 +242,26 @@ public final class Daemon {
     repeatPolls()
     replenish()
     if drainDeadline != nil, isDrained { return true }
-    ring.submitAndWait(nanoseconds: isPending ? 0 : waitNanoseconds)
+    wait()
     return false
+  }
+
+  /// Submits what was prepared, and sleeps until something completes or a timer is due. With `spinNanoseconds` it looks
+  /// for completions first, so that none has to wake it: waking an idle CPU takes longer than the rest of a round trip.
+  private func wait() {
+    guard !isPending else { return ring.submitAndWait(nanoseconds: 0) }
+    let limit = waitNanoseconds
+    if options.spinNanoseconds > 0, limit != 0 {
+      if ring.completionCount != spunCompletions {
+        spunCompletions = ring.completionCount
+        spinEnd = now + options.spinNanoseconds
+      }
+      if spinEnd > now {
+        _ = ring.submitAndSpin(nanoseconds: min(limit ?? .max, spinEnd - now))
+        return
+      }
+    }
+    ring.submitAndWait(nanoseconds: limit)
   }
 
   private func replenish() {
@@ -291,13 +314,16 @@ public final class Daemon {
     stack.hasEvents || stack.hasLoopback || networks.contains { $0.link.isPending }
   }
 
+  /// How long the loop may sleep; nil: until something completes.
   private var waitNanoseconds: UInt64? {
-    var deadlines = networks.compactMap(\.link.deadline)
+    var earliest = UInt64.max
+    for network in networks { earliest = min(earliest, network.link.deadline ?? .max) }
     // Links count in microseconds, and the turn may have taken a while.
-    let time = deadlines.isEmpty ? now : monotonicNanoseconds()
-    if let timer = stack.nextTimerMilliseconds { deadlines.append(now + UInt64(timer) * 1_000_000) }
-    deadlines += [drainDeadline, retryDeadline, pendingConnects.first?.deadline].compactMap { $0 }
-    return deadlines.min().map { $0 > time ? $0 - time : 0 }
+    let time = earliest == .max ? now : monotonicNanoseconds()
+    if let timer = stack.nextTimerMilliseconds { earliest = min(earliest, now + UInt64(timer) * 1_000_000) }
+    earliest = min(earliest, drainDeadline ?? .max, retryDeadline ?? .max)
+    if let pending = pendingConnects.first { earliest = min(earliest, pending.deadline) }
+    return earliest == .max ? nil : earliest > time ? earliest - time : 0
   }
 
   /// The one switch that sends a completion to its owner.

@@ -52,6 +52,13 @@ public struct ServeCommand: ParsableCommand {
   @Flag(name: .customShort("d"), help: "Serve in the background; returns when it serves, or with its error.")
   var background = false
 
+  @Flag(
+    help: """
+      Look for work without sleeping: the shortest round trips, for a whole CPU. It sleeps after a tenth of a second \
+      without work.
+      """)
+  var busyPoll = false
+
   @Option(help: "trace, debug, info, notice, warning, error or critical.")
   var logLevel: Logger.Level = .notice
 
@@ -104,6 +111,7 @@ public struct ServeCommand: ParsableCommand {
     options.descriptorLimit = descriptorLimit
     // Not a flag: only tests and bug hunts want a newer kernel to behave like an older one.
     options.baselineRing = ProcessInfo.processInfo.environment["NETCOND_URING_BASELINE"] == "1"
+    if busyPoll { options.spinNanoseconds = 100_000_000 }
     let daemon = try Daemon(options: options, log: log)
     try daemon.open(networks, home: home)
     if networks.isEmpty { log.warning("no networks: \(home.networksFolder) has no .conf file") }

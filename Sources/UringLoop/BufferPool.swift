@@ -94,6 +94,13 @@ public final class BufferPool {
     references[index] = 1
   }
 
+  /// A buffer for the caller's own use, with one reference; nil where none is free.
+  public func acquire() -> Int? {
+    guard let index = free.popLast() else { return nil }
+    references[Int(index)] = 1
+    return Int(index)
+  }
+
   public func retain(_ index: Int) { references[index] += 1 }
 
   /// Gives back one reference; the last one frees the buffer for the kernel.

@@ -33,7 +33,7 @@ public final class Ring {
     parameters.flags = UInt32(IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP)
     let deferred = UInt32(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)
     var attempt = parameters
-    attempt.flags |= deferred
+    attempt.flags |= deferred | UInt32(NC_IORING_SETUP_TASKRUN_FLAG)
     var status = io_uring_queue_init_params(entries, ring, &attempt)
     if status == 0 {
       capabilities.deferTaskrun = true
@@ -72,10 +72,12 @@ public final class Ring {
   // MARK: Operations. Each completes with `token`.
 
   /// recv(2) into a buffer the kernel takes from `pool`; 0 is end of file, ENOBUFS an empty pool, EAGAIN nothing there
-  /// unless it `waits`.
+  /// unless it `waits`. One that waits looks whether there is something before it tries (IORING_RECVSEND_POLL_FIRST, Linux
+  /// 5.19): most are prepared when the last bytes have just been taken.
   public func prepareReceive(_ fd: Int32, from pool: BufferPool, maximumBytes: Int, waits: Bool = true, token: Token) {
     let sqe = entry(token)
     io_uring_prep_recv(sqe, fd, nil, maximumBytes, waits ? 0 : Int32(MSG_DONTWAIT))
+    if waits { sqe.pointee.ioprio = UInt16(IORING_RECVSEND_POLL_FIRST) }
     finish(sqe, token, group: pool.group)
   }
 
@@ -207,6 +209,22 @@ public final class Ring {
       _ = io_uring_submit_and_wait(ring, 1)
     }
   }
+
+  /// Hands prepared operations to the kernel and looks for completions without sleeping, for `nanoseconds` at most.
+  /// Whoever else wants the CPU gets it between two looks (sched_yield(2)): an app on the same one must come to answer.
+  /// - Returns: whether there are completions to `drain`.
+  public func submitAndSpin(nanoseconds: UInt64) -> Bool {
+    submit()
+    let start = monotonicNanoseconds()
+    while nc_ring_has_news(ring, Self.looksPerYield) == 0 {
+      sched_yield()
+      if monotonicNanoseconds() - start >= nanoseconds { return false }
+    }
+    submit()  // runs what the kernel has put off (DEFER_TASKRUN)
+    return true
+  }
+
+  private static let looksPerYield: UInt32 = 32
 
   /// Runs `body` for each completion that has arrived, in order. Operations prepared by `body` are not yet submitted.
   public func drain(_ body: (Completion) -> Void) {
