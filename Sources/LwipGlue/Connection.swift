@@ -41,6 +41,7 @@ struct Connection: ~Copyable {
   /// SO_RCVBUF: received bytes that are not taken and the window together; nil for the stack's own choice.
   var receiveLimitBytes: Int?
   var receiveTuning = ReceiveTuning()
+  var activity = Activity.Share()
   var settings = ConnectionOptions()
   var roundTrip = RoundTrip()
   /// What TCP_CORK holds back: less than a segment.

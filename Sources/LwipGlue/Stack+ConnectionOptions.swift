@@ -27,8 +27,8 @@ extension Stack {
   func creditAfterConsuming(
     _ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>, _ bytes: Int
   ) -> Int {
-    guard let limit = connection.pointee.receiveLimitBytes else { return bytes }
-    return max(0, limit - connection.pointee.receivedBytes - Int(pcb.pointee.rcv_wnd))
+    guard Self.isSourceBuild || connection.pointee.receiveLimitBytes != nil else { return bytes }
+    return max(0, receiveLimit(connection, pcb) - connection.pointee.receivedBytes - Int(pcb.pointee.rcv_wnd))
   }
 
   /// TCP_USER_TIMEOUT: how long sent data, or a SYN, may stay unacknowledged; 0 for lwIP's own limit of retransmissions.

@@ -216,7 +216,8 @@ extension Stack {
     }
     connection.pointee.receivedOffset = left
     guard let pcb = connection.pointee.pcb else { return }
-    nc_tcp_credit(pcb, UInt32(creditAfterConsuming(connection, pcb, bytes) + growth(connection, pcb, bytes)))
+    adaptReceiveLimit(connection, pcb, bytes)
+    nc_tcp_credit(pcb, UInt32(creditAfterConsuming(connection, pcb, bytes)))
   }
 
   // MARK: Sending
@@ -226,7 +227,7 @@ extension Stack {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return 0 }
     guard Int(pcb.pointee.snd_queuelen) < min(Self.queueLimit, Int(nc_tcp_queue_limit()) / 2) else { return 0 }
     let outstanding = Int(pcb.pointee.snd_lbb &- nc_tcp_oldest_referenced(pcb))
-    let space = min(sendBudget(pcb) - outstanding, Int(nc_tcp_send_space(pcb)))
+    let space = min(sendBudget(connection, pcb) - outstanding, Int(nc_tcp_send_space(pcb)))
     return max(0, limitedSpace(space, connection, pcb))
   }
 
@@ -262,6 +263,7 @@ extension Stack {
       sendMemory?.retain(holding: base)
       connection.pointee.held.append(Connection.Held(end: pcb.pointee.snd_lbb, address: base))
     }
+    activity.moved(taken, &connection.pointee.activity, nowMilliseconds: nowMilliseconds)
     output(connection, pcb)
     blocks.noteWork(pcb)
     return taken
@@ -426,6 +428,7 @@ extension Stack {
       return post(.endOfStream, to: key)
     }
     receivedTotal += Int(p.pointee.tot_len)
+    activity.moved(Int(p.pointee.tot_len), &connection.pointee.activity, nowMilliseconds: nowMilliseconds)
     var piece: UnsafeMutablePointer<pbuf>? = p
     while let current = piece {  // taken apart: a chain's tot_len has 16 bits, the queue may be megabytes
       piece = current.pointee.next

@@ -32,6 +32,10 @@ extension Stack {
       pcb: pcb, segmentBytes: connection.pointee.wireSegmentBytes, mayCombine: connection.pointee.superSegments,
       selects: nc_tcp_selects(pcb), next: pcb.pointee.snd_nxt)
     recovery.roundTrip = connection.pointee.roundTrip
+    if recovery.roundTrip.least > 0 {
+      pathTimes.note(
+        recovery.roundTrip.least, to: connection.pointee.remote.address, nowMilliseconds: nowMilliseconds)
+    }
     guard let key = recoveries.insert(recovery) else { return }
     nc_tcp_attach(pcb, key.argument)
     nc_tcp_suspend_recovery(pcb, Self.lwipTimeoutTicks)

@@ -30,32 +30,33 @@ extension Stack {
     }
     // The SYN has announced 64 KiB, or the limit that was set then: less would take back what the peer may use.
     let announced = interface.offloads ? min(65_535, connection.pointee.settings.receiveLimitBytes ?? .max) : 65_535
-    let wanted = UInt32(max(announced, connection.pointee.receiveLimitBytes ?? connection.pointee.receiveTuning.limitBytes))
-    nc_tcp_set_receive_window(pcb, min(wanted, nc_tcp_window_limit(pcb)))
     beginRecovery(connection, pcb)
+    let wanted = UInt32(max(announced, receiveLimit(connection, pcb)))
+    nc_tcp_set_receive_window(pcb, min(wanted, nc_tcp_window_limit(pcb)))
   }
 
-  /// Lets lwIP build segments of as many wire segments as an eighth of the congestion window and a quarter of the peer's
-  /// allow: what does not fit a window waits whole, and the acknowledgement clock keeps ticking.
+  /// Lets lwIP build segments of as many wire segments as the windows allow: on a short path all of them, because the cost
+  /// of a segment does not depend on its size; else an eighth of the congestion window and a quarter of the peer's, because
+  /// what does not fit a window waits whole, and the acknowledgement clock is to keep ticking.
   func tuneSegmentSize(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) {
     let wire = connection.pointee.wireSegmentBytes
     let recovery = recovery(of: pcb)
     recovery?.pointee.segmentBytes = wire
     guard connection.pointee.superSegments else {
       if Int(pcb.pointee.mss) > wire, connection.pointee.isEstablished {  // the path's MTU went down
-        pcb.pointee.mss = UInt16(max(wire, Int(nc_tcp_last_unsent_length(pcb))))
+        pcb.pointee.mss = UInt16(max(wire, Int(nc_tcp_largest_unsent_length(pcb))))
       }
       return
     }
     let congestionWindow = recovery?.pointee.window.bytes ?? Int(pcb.pointee.cwnd)
-    let most = min(congestionWindow / 8, Int(pcb.pointee.snd_wnd_max) / 4, Self.superSegmentLimit)
+    let (part, peersPart) = isShort(connection, recovery) ? (1, 1) : (8, 4)
+    let most = min(congestionWindow / part, Int(pcb.pointee.snd_wnd_max) / peersPart, Self.superSegmentLimit)
     // The kernel would copy an urgent pointer to each of a super-segment's pieces.
     let isUrgent = connection.pointee.sentUrgentEnd != nil
     let count = isUrgent ? 1 : max(1, most / wire)
     let size = count * wire
     if size < Int(pcb.pointee.mss) {
-      // tcp_write appends to the last unsent segment and computes its room from pcb->mss: never below that one.
-      pcb.pointee.mss = UInt16(max(size, Int(nc_tcp_last_unsent_length(pcb))))
+      pcb.pointee.mss = UInt16(max(size, Int(nc_tcp_largest_unsent_length(pcb))))
     } else {
       pcb.pointee.mss = UInt16(size)
     }

@@ -36,7 +36,7 @@ extension Stack {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
     if connection.pointee.superSegments {  // a segment of its own, or at the end of one that the wire carries whole
       let wire = connection.pointee.wireSegmentBytes
-      pcb.pointee.mss = UInt16(max(wire, Int(nc_tcp_last_unsent_length(pcb))))
+      pcb.pointee.mss = UInt16(max(wire, Int(nc_tcp_largest_unsent_length(pcb))))
     }
     var byte = byte
     guard tcp_write(pcb, &byte, 1, UInt8(TCP_WRITE_FLAG_COPY)) == ERR_OK.rawValue else { return }

@@ -11,40 +11,65 @@ struct ReceiveTuning {
 }
 
 /// Buffers as large as the path needs (1 Gbit/s over 40 ms is 5 MB), under budgets of all connections together.
+///
+/// On a short path bytes wait for this process, and not for the wire: larger buffers would carry no more, but make all queues
+/// longer, until the peers take the path for a long one, and bytes have left the caches before they are copied. So there the
+/// connections that move much share a little memory; on long paths they share more.
 extension Stack {
   /// Bytes a connection may hold that are not yet acknowledged, at first and at most.
   static let sendBudgetBytes = 1024 * 1024
   private static let largestSendBudgetBytes = 8 * 1024 * 1024
+  /// What all connections may hold that move much, each in its direction, and what each may hold however many they are.
+  private static let sharedSendBytes = (short: 16 * 1024 * 1024, long: 64 * 1024 * 1024)
+  private static let sharedReceiveBytes = (short: 8 * 1024 * 1024, long: 64 * 1024 * 1024)
+  private static let leastShareBytes = 128 * 1024
   /// Unread bytes of all connections at which windows no longer grow.
   private static let growthLimit = receivedTotalLimit / 4
-  /// Below this round trip, in microseconds, the least buffers carry 8 Gbit/s and more; larger ones would but leave the caches.
+  /// Below this round trip, in microseconds, a path is short.
   private static let shortRoundTrip: UInt32 = 1000
 
-  /// Twice the congestion window, so that an acknowledgement finds something to send, while the apps' buffers suffice.
-  func sendBudget(_ pcb: UnsafeMutablePointer<tcp_pcb>) -> Int {
-    guard let recovery = recovery(of: pcb), recovery.pointee.roundTrip.least >= Self.shortRoundTrip,
-      sendMemory?.isScarce != true
-    else { return Self.sendBudgetBytes }
-    return min(Self.largestSendBudgetBytes, max(Self.sendBudgetBytes, 2 * recovery.pointee.window.bytes))
+  func isShort(_ connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>?) -> Bool
+  {
+    guard let recovery else { return true }
+    if recovery.pointee.roundTrip.least < Self.shortRoundTrip { return true }
+    let path = pathTimes.least(to: connection.pointee.remote.address, nowMilliseconds: nowMilliseconds)
+    return path < Self.shortRoundTrip
   }
 
-  /// The owner has read `bytes`: by how much the window grows, beyond what is given back. As Linux (tcp_rcv_space_adjust), it
-  /// is to hold twice what the owner reads in a round trip: then it is not what the peer's sending waits for.
-  func growth(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>, _ bytes: Int) -> Int
-  {
-    guard connection.pointee.receiveLimitBytes == nil, let recovery = recovery(of: pcb),
-      recovery.pointee.roundTrip.least >= Self.shortRoundTrip
-    else { return 0 }
+  /// Twice the congestion window, so that an acknowledgement finds something to send, while the apps' buffers suffice.
+  func sendBudget(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) -> Int {
+    let recovery = recovery(of: pcb)
+    let isShort = isShort(connection, recovery)
+    let share = max(
+      Self.leastShareBytes, (isShort ? Self.sharedSendBytes.short : Self.sharedSendBytes.long) / activity.count)
+    guard !isShort, let recovery, sendMemory?.isScarce != true else { return min(share, Self.sendBudgetBytes) }
+    return min(share, Self.largestSendBudgetBytes, max(Self.sendBudgetBytes, 2 * recovery.pointee.window.bytes))
+  }
+
+  /// Received bytes and window together, for now; where it goes down, the window is not taken back, but opens no further.
+  func receiveLimit(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) -> Int {
+    if let limit = connection.pointee.receiveLimitBytes { return limit }
+    let shared =
+      isShort(connection, recovery(of: pcb)) ? Self.sharedReceiveBytes.short : Self.sharedReceiveBytes.long
+    return min(connection.pointee.receiveTuning.limitBytes, max(Self.leastShareBytes, shared / activity.count))
+  }
+
+  /// The owner has read `bytes`: lets the limit follow. As Linux (tcp_rcv_space_adjust), it is to hold twice what the owner
+  /// reads in a round trip: then it is not what the peer's sending waits for.
+  func adaptReceiveLimit(
+    _ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>, _ bytes: Int
+  ) {
+    guard connection.pointee.receiveLimitBytes == nil, let recovery = recovery(of: pcb), !isShort(connection, recovery)
+    else { return }
     connection.pointee.receiveTuning.readBytes += bytes
     let tuning = connection.pointee.receiveTuning
     let (elapsed, roundTrip) = (nowMicroseconds - tuning.start, UInt64(recovery.pointee.roundTrip.least))
-    guard elapsed >= roundTrip else { return 0 }
+    guard elapsed >= roundTrip else { return }
     let rate = UInt64(connection.pointee.receiveTuning.readBytes) * roundTrip / elapsed
     let wanted = min(2 * Int(rate), Int(nc_tcp_window_limit(pcb)))
     connection.pointee.receiveTuning.start = nowMicroseconds
     connection.pointee.receiveTuning.readBytes = 0
-    guard tuning.start != 0, wanted > tuning.limitBytes, receivedTotal < Self.growthLimit else { return 0 }
+    guard tuning.start != 0, wanted > tuning.limitBytes, receivedTotal < Self.growthLimit else { return }
     connection.pointee.receiveTuning.limitBytes = wanted
-    return wanted - tuning.limitBytes
   }
 }

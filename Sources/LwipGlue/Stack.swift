@@ -64,6 +64,8 @@ public final class Stack {
   private(set) var nowMicroseconds: UInt64 = 0
   let blocks = ControlBlockTable()
   var timeWait = TimeWaitTable()
+  var activity = Activity()
+  var pathTimes = PathTimes()
   var portCounter = UInt32.random(in: 0...65_535)
   var datagrams = DatagramState()
   /// Who takes datagrams and the errors about them; without, each is answered with port unreachable.

@@ -233,6 +233,7 @@ public final class Daemon {
     now = monotonicNanoseconds()
     stack.setTime(nanoseconds: now)
     ring.drain { dispatch($0) }
+    emptyWire()
     takeEvents()
     stack.runTimers()
     takeEvents()
@@ -262,6 +263,22 @@ public final class Daemon {
       }
     }
     ring.submitAndWait(nanoseconds: limit)
+  }
+
+  /// How often a turn reads on when all buffers that the kernel had are filled.
+  private static let wireRounds = 8
+
+  /// Takes what else the links have, before apps are given anything: what waits there is not acknowledged, and to the peers
+  /// the path seems longer for it; what waits here is bounded by the windows.
+  private func emptyWire() {
+    var rounds = Self.wireRounds
+    while framePool.isExhausted, framePool.freeCount > framePool.bufferCount / 2, rounds > 0 {
+      rounds -= 1
+      framePool.replenish()
+      for network in networks { network.link.poll() }
+      ring.submit()
+      ring.drain { dispatch($0) }
+    }
   }
 
   private func replenish() {

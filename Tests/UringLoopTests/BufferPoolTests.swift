@@ -20,6 +20,17 @@ struct BufferPoolTests {
     #expect(pool.freeCount == 5)
   }
 
+  @Test func `a buffer for one's own use is nobody else's until it is released`() throws {
+    let ring = try Ring(entries: 8)
+    let pool = try BufferPool(ring: ring, group: 1, bufferBytes: 64, count: 4, ringDepth: 2)
+    let first = try #require(pool.acquire())
+    let second = try #require(pool.acquire())
+    #expect(first != second)
+    #expect(pool.acquire() == nil, "the other two are the kernel's")
+    pool.release(first)
+    #expect(pool.acquire() == first)
+  }
+
   @Test func `the end of the stream takes no buffer for long`() throws {
     let ring = try Ring(entries: 8)
     let pool = try BufferPool(ring: ring, group: 1, bufferBytes: 4096, count: 2, ringDepth: 2)

@@ -47,6 +47,19 @@ struct RingTests {
     #expect(ring.enterCount == 1)
   }
 
+  @Test(arguments: [Capabilities.Limit.newest, .baseline])
+  func `spinning ends with a completion, or with the time`(limit: Capabilities.Limit) throws {
+    let ring = try Ring(entries: 8, limit: limit)
+    let pair = SocketPair()
+    ring.preparePoll(pair.ends[0], events: Int16(POLLIN), token: .test(3))
+    #expect(!ring.submitAndSpin(nanoseconds: 1_000_000))
+    pair.send("x")
+    #expect(ring.submitAndSpin(nanoseconds: 60_000_000_000))
+    var seen: [Token] = []
+    ring.drain { seen.append($0.token) }
+    #expect(seen == [.test(3)])
+  }
+
   @Test func `more operations than the queue has entries all complete, each once`() throws {
     let ring = try Ring(entries: 8)
     for owner in 0..<60 { ring.prepareNop(token: .test(1, UInt64(owner))) }

@@ -307,12 +307,13 @@ static inline u32_t nc_tcp_unsent_bytes(const struct tcp_pcb *pcb, u32_t limit) 
   for (const struct tcp_seg *s = pcb->unsent; s != NULL && bytes < limit; s = s->next) bytes += s->len;
   return bytes;
 }
-/// The length of the last unsent segment: pcb->mss must not be lowered below it (tcp_write appends to it).
-static inline u16_t nc_tcp_last_unsent_length(const struct tcp_pcb *pcb) {
-  const struct tcp_seg *s = pcb->unsent;
-  if (s == NULL) return 0;
-  while (s->next != NULL) s = s->next;
-  return s->len;
+/// The length of the largest unsent segment: pcb->mss must not be lowered below it. tcp_write appends to the last one, and
+/// the persist timer splits the first by the peer's window, which lwIP asserts to be no more than pcb->mss.
+static inline u16_t nc_tcp_largest_unsent_length(const struct tcp_pcb *pcb) {
+  u16_t largest = 0;
+  for (const struct tcp_seg *s = pcb->unsent; s != NULL; s = s->next)
+    if (s->len > largest) largest = s->len;
+  return largest;
 }
 static inline u32_t nc_tcp_queue_limit(void) { return TCP_SND_QUEUELEN; }
 /// The most lwIP can announce on this connection (64 KiB where the peer does not scale).
