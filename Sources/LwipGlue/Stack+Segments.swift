@@ -1,5 +1,5 @@
 internal import CLwip
-public import Slab
+internal import Slab
 internal import Glibc
 
 /// What makes lwIP's TCP fast on links that segment, and fit for small round-trip times.
