@@ -1,7 +1,6 @@
 #include "nc_socket.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <linux/sockios.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -125,9 +124,4 @@ unsigned nc_peer_user(int fd) {
   struct ucred credentials;
   socklen_t size = sizeof credentials;
   return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.uid : (unsigned)-1;
-}
-
-void nc_keep_heap(void) {
-  (void)mallopt(M_MMAP_THRESHOLD, 32 << 20); // its largest value
-  (void)mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }

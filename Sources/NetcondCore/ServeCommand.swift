@@ -1,6 +1,5 @@
 public import ArgumentParser
 internal import FoundationEssentials
-internal import CSocket
 internal import Glibc
 internal import Logging
 internal import UringLoop
@@ -102,7 +101,6 @@ public struct ServeCommand: ParsableCommand {
   }
 
   private func serve(_ log: Logger) throws {
-    nc_keep_heap()
     let descriptorLimit = raiseDescriptorLimit(log)
     var home = Home(path: home)
     try home.prepare()

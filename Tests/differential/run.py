@@ -242,20 +242,25 @@ class Binaries:
 
 
 class Exceptions:
-    """known.txt or pending.txt: lines of scenario, label and reason, separated by tabs; '*' stands for anything."""
+    """known.txt or pending.txt: lines of scenario, label and reason, separated by tabs; '*' stands for anything. A fourth
+    field, 'at times', is for what depends on who is first: it may differ, and need not."""
 
     def __init__(self, name):
         self.name = name
         self.entries = []
+        self.rare = set()
         path = os.path.join(HERE, name)
         if os.path.exists(path):
             with open(path) as file:
                 for number, line in enumerate(file, 1):
                     if line.strip() and not line.startswith("#"):
                         fields = line.rstrip("\n").split("\t")
-                        if len(fields) != 3:
-                            raise Broken(f"{name}:{number}: not three fields with tabs between")
-                        self.entries.append(tuple(fields))
+                        is_rare = fields[3:] == ["at times"]
+                        if len(fields) != 3 and not is_rare:
+                            raise Broken(f"{name}:{number}: not three fields with tabs between, or 'at times' as a fourth")
+                        self.entries.append(tuple(fields[:3]))
+                        if is_rare:
+                            self.rare.add(self.entries[-1])
         self.used = set()
 
     def reason(self, scenario, label):
@@ -267,7 +272,7 @@ class Exceptions:
 
     def unused(self, scenarios):
         return [entry for entry in self.entries
-                if entry not in self.used and any(fnmatch.fnmatchcase(name, entry[0]) for name in scenarios)]
+                if entry not in self.used | self.rare and any(fnmatch.fnmatchcase(name, entry[0]) for name in scenarios)]
 
 
 def numbered(lines):

@@ -63,8 +63,4 @@ int nc_peer_process(int fd);
 /// The effective user at the other end, when it connected; that of nobody (-1) on failure.
 unsigned nc_peer_user(int fd);
 
-/// Lets malloc(3) keep what is freed: by default glibc gives large pieces back to the kernel at once, and each use of the
-/// next one is a page fault for every 4 KiB.
-void nc_keep_heap(void);
-
 #endif
