@@ -313,6 +313,7 @@ extension Stack {
   public func shutdownSend(_ key: SlabKey) {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
     uncork(key)
+    nc_tcp_restart_ending(pcb)
     blocks.entering(pcb) { tcp_shutdown(pcb, 0, 1) }
     connection.pointee.sentEnd = true
     finishIfEnded(connection)
@@ -340,6 +341,7 @@ extension Stack {
     // lwIP would send RST where the window is not full, taking that for unread data; whether there is any is the
     // owner's knowledge, who then calls abort.
     nc_tcp_forgive_unread(pcb)
+    nc_tcp_restart_ending(pcb)
     if connection.pointee.held.isEmpty {
       detach(pcb)
       _ = connections.remove(key)

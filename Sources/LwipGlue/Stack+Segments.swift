@@ -78,6 +78,7 @@ extension Stack {
     let tick = nc_tcp_slow_interval_milliseconds()
     let most = Self.maximumTimeoutMilliseconds / tick
     blocks.forEachBusy { current in
+      nc_tcp_hold_ending(current)
       if nc_tcp_attached(current) != nil { return }
       let doublings = UInt32(min(current.pointee.nrtx, 7))
       let isConnecting = current.pointee.state == SYN_SENT || current.pointee.state == SYN_RCVD

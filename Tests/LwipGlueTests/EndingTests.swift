@@ -21,6 +21,22 @@ extension StackTests {
       }
     }
 
+    /// lwIP counts an end's 2 MSL from the last segment that came.
+    @Test func `an answer behind a long silence, with its end, has time to arrive on a long path`() throws {
+      try World.with { world in
+        let (client, server) = try world.connected()
+        client.send(pattern(1), end: true)
+        #expect(world.run(seconds: 10) { server.isEnded })
+        world.run(seconds: 45)
+        world.wire.delayNanoseconds = 400_000_000
+        let answer = pattern(500_000, seed: 2)
+        server.send(answer, end: true)
+        #expect(world.run(seconds: 60) { client.isEnded })
+        #expect(difference(client.received, from: answer) == nil)
+        #expect(client.error == nil && server.error == nil)
+      }
+    }
+
     @Test(arguments: [true, false]) func `an abort is a reset at the other side`(byClient: Bool) throws {
       try World.with { world in
         let (client, server) = try world.connected()

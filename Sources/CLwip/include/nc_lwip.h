@@ -315,6 +315,14 @@ static inline u16_t nc_tcp_largest_unsent_length(const struct tcp_pcb *pcb) {
     if (s->len > largest) largest = s->len;
   return largest;
 }
+/// lwIP gives an end that it sends 2 MSL to be acknowledged, counted from the last segment that came: behind a long silence
+/// that is no time at all. Counts from now.
+static inline void nc_tcp_restart_ending(struct tcp_pcb *pcb) { pcb->tmr = tcp_ticks; }
+/// The same while bytes are under way: for those the retransmissions are counted.
+static inline void nc_tcp_hold_ending(struct tcp_pcb *pcb) {
+  if (pcb->state == LAST_ACK && (pcb->unsent != NULL || (pcb->unacked != NULL && pcb->unacked->len > 0)))
+    pcb->tmr = tcp_ticks;
+}
 static inline u32_t nc_tcp_queue_limit(void) { return TCP_SND_QUEUELEN; }
 /// The most lwIP can announce on this connection (64 KiB where the peer does not scale).
 static inline u32_t nc_tcp_window_limit(const struct tcp_pcb *pcb) { return TCP_WND_MAX(pcb); }
