@@ -125,6 +125,40 @@ extension SystemTests {
       }
     }
 
+    @Test("sockets made ahead: asked for without end, and never taken")
+    func dispensers() throws {
+      try survive { stage, path in
+        let before = stage.daemon.descriptorCount
+        let client = try RPCClient(path)
+        // Not inside #expect: the compiler (Swift 6) then gives this closure and the next one the same symbol.
+        let refused = try client.call(NC_OP_DISPENSER.rawValue) { $0.argument.0 = AF_UNIX }
+        #expect(refused == EAFNOSUPPORT)
+        var ends: [Int32] = []
+        defer { for end in ends { close(end) } }
+        for _ in 0..<8 {
+          let status = try client.call(NC_OP_DISPENSER.rawValue) {
+            $0.argument.0 = AF_INET
+          } onDescriptor: {
+            ends.append($0)
+          }
+          #expect(status == 0)
+        }
+        #expect(ends.count == 8)
+        for family in [AF_INET, AF_INET6, AF_UNIX] {
+          for index in 0..<300 {
+            if index % 20 == 0 { #expect(try client.call(NC_OP_FACTS.rawValue) == 0) }  // those before are done with
+            let refill = RPCClient.request(NC_OP_REFILL.rawValue) {
+              $0.flags = UInt32(NC_REQUEST_POSTED)
+              $0.argument.0 = family
+            }
+            #expect(client.send(refill) == 0)
+          }
+        }
+        #expect(try client.call(NC_OP_FACTS.rawValue) == 0)
+        #expect(stage.daemon.descriptorCount < before + 8 * 40)
+      }
+    }
+
     @Test("descriptors that are none of the daemon's sockets: ENOTSOCK")
     func foreignDescriptors() throws {
       try survive { _, path in
