@@ -40,3 +40,11 @@ CONF
 # sorted_transfer SERVER ZONE: the zone by AXFR, in an order that does not depend on the server. What dig says of a server that
 # it had to ask again is no part of it.
 sorted_transfer() { dig +noall +answer +onesoa +timeout=20 "@$1" AXFR "$2" | grep -v '^;' | tr -s ' \t' ' ' | sort; }
+
+# wait_zone SERVER ZONE: named takes connections before it has read its zones.
+wait_zone() {
+  wait_port "$1" 53
+  wait_for 60 "zone $2 at $1" has_zone "$1" "$2"
+}
+
+has_zone() { [[ $(dig +short +tries=1 +timeout=5 "@$1" SOA "$2") == *hostmaster* ]]; }

@@ -7,7 +7,7 @@ named_options 'allow-transfer { any; };'
 printf 'zone "nc.test" { type primary; file "nc.zone"; allow-update { any; }; };\n' >>named.conf
 named -g -c "$PWD/named.conf" >named.log 2>&1 &
 server=$!
-wait_port "$ADDR" 53
+wait_zone "$ADDR" nc.test
 publish axfr "$(sorted_transfer "$ADDR" nc.test | md5sum)"
 await updated >/dev/null
 check "a name that nsupdate made" 10.9.9.77 "$(dig +short "@$ADDR" A dynamic77.nc.test)"

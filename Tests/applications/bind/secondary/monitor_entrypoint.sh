@@ -7,7 +7,7 @@ named_options "allow-transfer { any; }; also-notify { $PEER; }; provide-ixfr no;
 printf 'zone "nc.test" { type primary; file "nc.zone"; };\n' >>named.conf
 named -g -c "$PWD/named.conf" >named.log 2>&1 &
 primary=$!
-wait_port "$ADDR" 53
+wait_zone "$ADDR" nc.test
 publish primary
 
 serial() { dig +short +tries=2 "@$1" SOA nc.test | cut -d ' ' -f 3; }
