@@ -84,6 +84,8 @@ public final class Daemon {
   let nonce = UInt64.random(in: .min ... .max)
   var nextSocketID: UInt64 = 1
   private(set) var now: UInt64 = 0
+  /// Completions of RPC connections that this turn has taken.
+  private var requests: [Completion] = []
   /// Until when the loop does not sleep, and the ring's count of completions that this was decided by.
   private var spinEnd: UInt64 = 0
   private var spunCompletions: UInt64 = 0
@@ -234,6 +236,7 @@ public final class Daemon {
     stack.setTime(nanoseconds: now)
     ring.drain { dispatch($0) }
     emptyWire()
+    takeRequests()
     takeEvents()
     stack.runTimers()
     takeEvents()
@@ -263,6 +266,17 @@ public final class Daemon {
       }
     }
     ring.submitAndWait(nanoseconds: limit)
+  }
+
+  /// Answers requests, after all else that had come. A program that asks has often just sent something: what that brought
+  /// back at once, such as an ICMP error, must find the socket as it was when the datagram left.
+  private func takeRequests() {
+    guard !requests.isEmpty else { return }
+    ring.submit()
+    ring.drain { dispatch($0) }
+    let taken = requests
+    requests.removeAll(keepingCapacity: true)
+    for completion in taken { completeClient(SlabKey(bits: completion.token.owner), completion) }
   }
 
   /// How often a turn reads on when all buffers that the kernel had are filled.
@@ -354,7 +368,7 @@ public final class Daemon {
     case Kind.socket: completeSocket(SlabKey(bits: token.owner), operation: token.operation, completion)
     case Kind.datagram: completeDatagram(SlabKey(bits: token.owner), operation: token.operation, completion)
     case Kind.host: completeHost(SlabKey(bits: token.owner), operation: token.operation, completion)
-    case Kind.client: completeClient(SlabKey(bits: token.owner), completion)
+    case Kind.client: requests.append(completion)
     case Kind.accept: completeAccept(networks[Int(token.owner)], completion)
     case Kind.signal: completeSignal(completion)
     case Kind.cancel: break
