@@ -66,6 +66,7 @@ class Harness(unittest.TestCase):
     def test_outcomes(self):
         self.add("passes", monitor="note 5 apples\n")
         self.add("exits", netcon="step here\nfalse\n", monitor="await never 1000\n")
+        self.add("exits_within", netcon="broken() {\n  false\n}\nbroken\n", monitor="await never 1000\n")
         self.add("differs", netcon="random_file a 10\nbigfile_tx a\n", monitor="random_file b 10\nbigfile_rx b\n")
         self.add("skips", netcon='skip "no moon"\n', monitor="await never 1000\n")
         self.add("hangs", netcon=HUNG + "1\n", monitor=HUNG + "2 & wait\n", about=ABOUT.replace("=30", "=3"))
@@ -74,9 +75,10 @@ class Harness(unittest.TestCase):
         self.add("ends_early", netcon="true & pid=$!\nwait $pid\nserve_until_done $pid\n")
         status, said = self.run_all()
         self.assertEqual(status, 1, said)
-        self.assertIn("8 tests: 2 OK, 5 FAIL, 1 SKIP", said)
+        self.assertIn("9 tests: 2 OK, 6 FAIL, 1 SKIP", said)
         expected = {
             "passes": ("OK", "5 apples"), "exits": ("FAIL", "netcon: line 4: false: exit status 1"),
+            "exits_within": ("FAIL", "netcon: line 4: false: exit status 1"),
             "differs": ("FAIL", "monitor: md5 of b"), "skips": ("SKIP", "no moon"), "hangs": ("FAIL", "not ended in time"),
             "kills": ("FAIL", "the daemon ended with status -9"), "dies": ("OK", ""),
             "ends_early": ("FAIL", "has ended before its time")}

@@ -30,7 +30,9 @@ note() {
 
 step() { printf '== %s\n' "$*"; }
 
-trap 'status=$?; [[ -s $EXCHANGE/reason ]] || printf "%s: line %s: %s: exit status %s\n" "$SIDE" "$LINENO" "$BASH_COMMAND" "$status" >"$EXCHANGE/reason"' ERR
+# In functions too; in a subshell a failure may be meant, and ends nothing.
+set -o errtrace
+trap 'status=$?; ((BASH_SUBSHELL)) || [[ -s $EXCHANGE/reason ]] || printf "%s: line %s: %s: exit status %s\n" "$SIDE" "$LINENO" "$BASH_COMMAND" "$status" >"$EXCHANGE/reason"' ERR
 
 is_full() { [[ $FORM == full ]]; }
 # size SHORT FULL: the one for this form.

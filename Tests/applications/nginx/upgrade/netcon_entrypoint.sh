@@ -4,7 +4,8 @@
 # The number of the configuration, in each answer, so that the client sees which master's worker serves.
 generation() { printf 'add_header X-Generation %s always;\n' "$1" >generation.conf; }
 
-is_new_master() { [[ -s nginx.pid && -s nginx.pid.oldbin && $(<nginx.pid) != "$(<nginx.pid.oldbin)" ]]; }
+# Either file may go while it is looked at; bash 5.2 ends the script, without a word, where $(<FILE) finds none.
+is_new_master() { [[ -s nginx.pid && -s nginx.pid.oldbin && $(cat nginx.pid) != "$(cat nginx.pid.oldbin)" ]]; }
 
 mkdir served
 random_file served/big 10M
@@ -14,15 +15,16 @@ generation 1
 cp "$TEST_DIR/nginx.conf" . # beside what it includes
 # By its path, as it starts itself anew without looking for one; and as a daemon, as only that obeys USR2.
 "$(command -v nginx)" -p "$PWD" -c "$PWD/nginx.conf"
-old=$(<nginx.pid)
+wait_for 30 "nginx's pid file" test -s nginx.pid # written after the program that was started has gone into the background
+old=$(cat nginx.pid)
 
 await upgrade 300
 step "USR2: a new master beside the old one, by its sockets"
 generation 2
 kill -USR2 "$old"
 wait_for 30 "new master" is_new_master
-new=$(<nginx.pid)
-check "the old master" "$old" "$(<nginx.pid.oldbin)"
+new=$(cat nginx.pid)
+check "the old master" "$old" "$(cat nginx.pid.oldbin)"
 # The new workers are there when one of them has answered: the client says so.
 publish upgraded
 await seen_new 60
@@ -40,7 +42,7 @@ step "and again, for good"
 generation 3
 kill -USR2 "$old"
 wait_for 30 "new master" is_new_master
-new=$(<nginx.pid)
+new=$(cat nginx.pid)
 kill -QUIT "$old"
 publish upgraded_again
 wait_for 60 "end of the old master" not_running "$old"
