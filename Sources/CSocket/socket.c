@@ -1,9 +1,11 @@
 #include "nc_socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -124,4 +126,22 @@ unsigned nc_peer_user(int fd) {
   struct ucred credentials;
   socklen_t size = sizeof credentials;
   return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.uid : (unsigned)-1;
+}
+
+long nc_receive_marked(int fd, void *data, size_t capacity, int *is_marked) {
+  struct iovec vector = {.iov_base = data, .iov_len = capacity};
+  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+  // Without room for it the descriptor is not installed, and MSG_CTRUNC tells that there was one.
+  ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT);
+  *is_marked = received > 0 && (message.msg_flags & MSG_CTRUNC) != 0;
+  return received < 0 ? -errno : received;
+}
+
+int nc_make_shared_memory(size_t bytes) {
+  int fd = memfd_create("netcond-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0) return -errno;
+  if (ftruncate(fd, (off_t)bytes) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) return fd;
+  int error = errno;
+  close(fd);
+  return -error;
 }

@@ -77,6 +77,27 @@ static ssize_t receive_message(int fd, const struct nc_name *name, struct msghdr
 
 // Sending
 
+static inline ssize_t noted(int fd, ssize_t sent) {
+  if (__builtin_expect(sent >= NC_ARENA_LARGE_BYTES, 0)) nc_arena_note(fd, sent);
+  return sent;
+}
+
+// The kernel's own send on an established stream, or what stands for it.
+static ssize_t send_plain(int fd, const void *data, size_t bytes, int flags) {
+  ssize_t sent;
+  struct iovec part = {.iov_base = (void *)data, .iov_len = bytes};
+  if (nc_arenas_are_used() && !nc_is_sandboxed() && nc_arena_send(fd, &part, 1, flags, &sent)) return sent;
+  return noted(fd, nc_native()->send(fd, data, bytes, flags | MSG_NOSIGNAL));
+}
+
+static ssize_t send_plain_message(int fd, const struct msghdr *message, int flags) {
+  ssize_t sent;
+  if (nc_arenas_are_used() && !nc_is_sandboxed() && nc_arena_can_read(message->msg_iov, message->msg_iovlen) &&
+      nc_arena_send(fd, message->msg_iov, message->msg_iovlen, flags, &sent))
+    return sent;
+  return noted(fd, nc_native()->sendmsg(fd, message, flags | MSG_NOSIGNAL));
+}
+
 static ssize_t send_bytes(int fd, struct nc_name *name, const void *data, size_t bytes, int flags,
                           const struct sockaddr *address, socklen_t length) {
   struct iovec part = {.iov_base = (void *)data, .iov_len = bytes};
@@ -93,7 +114,7 @@ NC_EXPORT ssize_t write(int fd, const void *data, size_t bytes) {
   enum way way = find_way(fd, true, &name);
   if (way == WAY_HERE) return send_bytes(fd, &name, data, bytes, 0, NULL, 0);
   if (way == WAY_STREAM && !nc_is_sandboxed()) {
-    ssize_t sent = nc_native()->send(fd, data, bytes, MSG_NOSIGNAL);
+    ssize_t sent = send_plain(fd, data, bytes, 0);
     if (is_sent(fd, 0, bytes, &sent)) return sent;
   }
   return nc_native()->write(fd, data, bytes);
@@ -105,7 +126,7 @@ NC_EXPORT ssize_t writev(int fd, const struct iovec *parts, int count) {
   if (way == WAY_HERE || (way == WAY_STREAM && !nc_is_sandboxed())) {
     struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     if (way == WAY_HERE) return finish(send_message(fd, &name, &message, 0));
-    ssize_t sent = nc_native()->sendmsg(fd, &message, MSG_NOSIGNAL);
+    ssize_t sent = send_plain_message(fd, &message, 0);
     if (is_sent(fd, 0, 0, &sent)) return sent;
   }
   return nc_native()->writev(fd, parts, count);
@@ -116,7 +137,7 @@ NC_EXPORT ssize_t send(int fd, const void *data, size_t bytes, int flags) {
   enum way way = find_way(fd, is_plain_send(flags), &name);
   if (way == WAY_HERE) return send_bytes(fd, &name, data, bytes, flags, NULL, 0);
   if (way == WAY_STREAM) {
-    ssize_t sent = nc_native()->send(fd, data, bytes, flags | MSG_NOSIGNAL);
+    ssize_t sent = send_plain(fd, data, bytes, flags);
     if (is_sent(fd, flags, bytes, &sent)) return sent;
   }
   return nc_native()->send(fd, data, bytes, flags);
@@ -143,7 +164,7 @@ NC_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     find_way(fd, message->msg_name == NULL && message->msg_controllen == 0 && is_plain_send(flags), &name);
   if (way == WAY_HERE) return finish(send_message(fd, &name, message, flags));
   if (way == WAY_STREAM) {
-    ssize_t sent = nc_native()->sendmsg(fd, message, flags | MSG_NOSIGNAL);
+    ssize_t sent = send_plain_message(fd, message, flags);
     if (is_sent(fd, flags, 0, &sent)) return sent;
   }
   return nc_native()->sendmsg(fd, message, flags);

@@ -12,7 +12,7 @@
 //   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process
 //   exports_exec.c exec.c exec_target.c   what a program passes on to those it starts, and which cannot take it
 //   create.c connect.c listen.c names.c options.c toggles.c ioctl.c shutdown.c   a topic each
-//   transfer.c   the data calls on streams
+//   transfer.c   the data calls on streams; arena.c   shared memory for what is written in bulk
 //   datagram.c   those on datagram sockets; datagram_names.c, _routes.c, _control.c, _errors.c   what goes with them
 //   facts.c interfaces.c ifaddrs.c   the interfaces that a program sees
 //   resolve_….c (resolve.h)          names and addresses; exports_names.c and exports_res.c are the calls
@@ -249,6 +249,9 @@ static inline bool nc_is_sandboxed(void) { return __atomic_load_n(&nc_sandbox, _
 
 // rpc.c
 
+/// Moves an fd of ours out of the program's way. Returns its new number, or `fd` where that fails.
+int nc_raise_fd(int fd);
+
 /// Sends `request` (magic, version and sequence are filled in here) with `fd` (or -1) and awaits the reply.
 /// An fd in the reply goes to `received` (may be null), with or without FD_CLOEXEC.
 /// Returns 0 or a negative errno: the daemon's status, -ENETDOWN where no daemon answers, -EPROTONOSUPPORT where it
@@ -381,6 +384,27 @@ ssize_t nc_stream_reset(int fd, const struct nc_name *name);
 ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
 ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr *message, int flags);
 ssize_t nc_datagram_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
+
+// arena.c
+
+extern bool nc_arenas_used;
+
+/// Whether any connection of this process may have shared send memory.
+static inline bool nc_arenas_are_used(void) {
+  return __builtin_expect(__atomic_load_n(&nc_arenas_used, __ATOMIC_RELAXED), 0);
+}
+
+enum { NC_ARENA_LARGE_BYTES = 16 * 1024 /* a write that counts as bulk */ };
+
+/// A write to an established stream, by way of shared memory. False: none of it has gone, and the kernel's own call is to be
+/// made. Else `*sent` is that call's result, with errno.
+bool nc_arena_send(int fd, const struct iovec *parts, size_t count, int flags, ssize_t *sent);
+
+/// Whether the app's list of parts may be looked at here, and is short enough.
+bool nc_arena_can_read(const struct iovec *parts, size_t count);
+
+/// An established stream has taken `bytes` bytes at once, NC_ARENA_LARGE_BYTES or more.
+void nc_arena_note(int fd, ssize_t bytes);
 
 // datagram_routes.c
 

@@ -164,7 +164,7 @@ static void release(struct slot *slot, uint64_t process) {
 
 // Moves fd out of the way: programs expect the lowest numbers, and some close or reuse 3…9 blindly. Not higher than
 // 1024, because the kernel's table of fds grows with the highest one.
-static int raise_fd(int fd) {
+int nc_raise_fd(int fd) {
   struct rlimit limit = {0};
   if (nc_raw(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit, 0, 0) != 0) return fd;
   long end = limit.rlim_cur < HIGH_FD_END ? (long)limit.rlim_cur : HIGH_FD_END;
@@ -209,7 +209,7 @@ static int open_connection(struct slot *slot) {
     nc_raw_close(fd);
     return explain_connect_failure(error);
   }
-  fd = raise_fd(fd);
+  fd = nc_raise_fd(fd);
   __atomic_store_n(&slot->fd, fd, __ATOMIC_RELAXED);
   __atomic_store_n(&slot->cookie, cookie_of(fd), __ATOMIC_RELAXED);
   return 0;
@@ -409,7 +409,7 @@ static void open_dispenser(struct slot *slot, struct dispenser *dispenser, int f
   struct nc_reply reply;
   int fd;
   if (exchange(slot, &request, -1, &reply, &fd, true) != 0 || fd < 0) return;
-  fd = raise_fd(fd);
+  fd = nc_raise_fd(fd);
   __atomic_store_n(&dispenser->fd, fd, __ATOMIC_RELAXED);
   __atomic_store_n(&dispenser->cookie, cookie_of(fd), __ATOMIC_RELAXED);
 }

@@ -233,18 +233,26 @@ extension Stack {
 
   /// Queues bytes to send, and sends what may be sent. Up to `sendCopybreakBytes` are copied; beyond, where `mayHold`,
   /// `base` must lie in the stack's `SendMemory`, whose buffer is retained until the bytes are acknowledged.
+  /// - Parameter more: a `flush` follows, perhaps with more before it: while anything is unacknowledged, what does not fill the
+  ///   largest segment that may be built now waits for it.
   /// - Returns: how many bytes were taken; the rest is to be offered again after a `sent` event.
-  public func write(_ key: SlabKey, _ base: UnsafeRawPointer, count: Int, mayHold: Bool) -> Int {
+  public func write(_ key: SlabKey, _ base: UnsafeRawPointer, count: Int, mayHold: Bool, more: Bool = false) -> Int {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return count }
     if connection.pointee.settings.isCorked || !connection.pointee.corked.isEmpty {
       return writeCorked(key, connection, pcb, base, count: count, mayHold: mayHold)
     }
-    return writeThrough(connection, pcb, base, count: count, mayHold: mayHold)
+    return writeThrough(connection, pcb, base, count: count, mayHold: mayHold, more: more)
+  }
+
+  /// Sends what a `write` with `more` has held back.
+  public func flush(_ key: SlabKey) {
+    guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
+    output(connection, pcb)
   }
 
   func writeThrough(
     _ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>, _ base: UnsafeRawPointer,
-    count: Int, mayHold: Bool
+    count: Int, mayHold: Bool, more: Bool = false
   ) -> Int {
     let copies = count <= Self.sendCopybreakBytes || !mayHold || Self.copiesOnWrite
     tuneSegmentSize(connection, pcb)
@@ -264,7 +272,13 @@ extension Stack {
       connection.pointee.held.append(Connection.Held(end: pcb.pointee.snd_lbb, address: base))
     }
     activity.moved(taken, &connection.pointee.activity, nowMilliseconds: nowMilliseconds)
-    output(connection, pcb)
+    if more, connection.pointee.superSegments {
+      nc_tcp_set_nodelay(pcb, false)  // lwIP's own Nagle, which is about its largest segment
+      output(connection, pcb)
+      nc_tcp_set_nodelay(pcb, true)
+    } else {
+      output(connection, pcb)
+    }
     blocks.noteWork(pcb)
     return taken
   }

@@ -78,6 +78,9 @@ extension Stack {
     return max(segment, min(limit, Self.superSegmentLimit) / segment * segment)
   }
 
+  /// Whether the connection's bytes leave in super-segments, from the memory that `write` refers to.
+  public func takesLargeSegments(_ key: SlabKey) -> Bool { connections.pointer(key)?.pointee.superSegments == true }
+
   /// What the settings leave of `space`.
   func limitedSpace(
     _ space: Int, _ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>

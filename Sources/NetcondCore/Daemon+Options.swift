@@ -208,7 +208,9 @@ extension Daemon {
       reply.argument.1 = inPair + unsent
       return
     }
-    let waiting = Int(inPair) + (socket.pointee.pending?.count ?? 0)
+    let inArena = socket.pointee.arena.flatMap { arenas?.queuedBytes(of: $0) } ?? 0  // each block's marker is a byte too many
+    let waiting =
+      Int(inPair) + inArena + (socket.pointee.pending?.count ?? 0) + (socket.pointee.pendingBlock?.count ?? 0)
     let facts = socket.pointee.connection.flatMap { stack.facts(of: $0) } ?? ConnectionFacts()
     let unsent = waiting + Int(facts.unsentBytes)
     reply.argument.0 = Int32(clamping: unsent + Int(facts.unacknowledgedBytes))

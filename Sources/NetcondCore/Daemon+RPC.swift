@@ -123,7 +123,10 @@ extension Daemon {
       refusePosted(request, found, status: reply.status)
       return true
     }
-    return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
+    // Shared memory is asked for by the socket's holder only, as all else.
+    let arena = request.op == UInt16(NC_OP_ARENA.rawValue) && reply.status == 0
+      ? found.flatMap { sockets.pointer($0)?.pointee.arena } : nil
+    return Descriptors.send(client.pointee.fd, reply, passing: arena.flatMap { arenas?.descriptor(of: $0) }) == 0
   }
 
   /// A connect that nobody awaits the reply of has failed at once: so the socket tells, as of one that fails later.
@@ -167,6 +170,7 @@ extension Daemon {
       return 0
     case NC_OP_SETSOCKOPT.rawValue: return setOption(request, socket, appEnd: descriptors[0], &reply)
     case NC_OP_URGENT.rawValue: return expectUrgent(key, socket)
+    case NC_OP_ARENA.rawValue: return openArena(socket, key)
     case NC_OP_QUEUED.rawValue:
       fillQueued(socket, &reply)
       return 0

@@ -63,6 +63,7 @@ extension Daemon {
       return endConnection(key, socket)
     }
     if socket.pointee.sendsUrgent, !takeUrgent(key, socket, connection) { return }
+    if socket.pointee.arena != nil { return receiveMarked(key, socket, connection) }
     socket.pointee.operations.insert(.receive)
     ring.prepareReceive(
       socket.pointee.fd, from: sendPool, maximumBytes: stack.chunkBytes(connection, upTo: Self.streamReceiveBytes),
@@ -82,14 +83,15 @@ extension Daemon {
   }
 
   /// The outcome of a receive that brought no bytes: 0 or a negated errno.
-  private func failReceive(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ result: Int32) {
+  func failReceive(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ result: Int32) {
     guard socket.pointee.state == .connected else { return }
     switch -result {
     case 0: appEnded(key, socket)
     case ENOBUFS: starved.append(key)
     case EINTR, EAGAIN: armReceive(key, socket)
     case ECONNRESET: resetConnection(key, socket)  // the app closed with bytes unread: TCP answers with RST
-    case ECANCELED: if socket.pointee.drains || socket.pointee.sendsUrgent { armReceive(key, socket) }
+    case ECANCELED:
+      if socket.pointee.drains || socket.pointee.sendsUrgent || socket.pointee.arena != nil { armReceive(key, socket) }
     default:
       log.error("socket \(socket.pointee.id): reading from the app: \(String(cString: strerror(-result)))")
       resetConnection(key, socket)
@@ -97,7 +99,7 @@ extension Daemon {
   }
 
   /// Bytes of one app that are taken in a turn without the ring: others wait meanwhile.
-  private static let turnBytes = 256 * 1024
+  static let turnBytes = 256 * 1024
 
   /// Forwards `count` bytes that lie in `buffer`. In bulk, and of an app that corks each message, what has come meanwhile
   /// fills the buffer up first, so that it becomes one (super-)segment, and is then taken until nothing is left: by plain
@@ -118,7 +120,7 @@ extension Daemon {
         outcome = more < 0 ? -errno : Int32(more)
         count += max(0, more)
       }
-      if count > 0 { forward(key, socket, buffer: buffer, offset: 0, count: count) } else { sendPool.release(buffer) }
+      if count > 0 { forward(socket, sendPool.address(buffer), count: count) } else { sendPool.release(buffer) }
       if outcome == 0 || (outcome < 0 && outcome != -EAGAIN) {
         failReceive(key, socket, outcome)
         return false
@@ -133,19 +135,24 @@ extension Daemon {
     return false
   }
 
-  /// Hands bytes of a buffer to the stack; what it does not take waits in `pending`.
-  private func forward(
-    _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, buffer: Int, offset: Int, count: Int
-  ) {
-    guard let connection = socket.pointee.connection else { return sendPool.release(buffer) }
-    let taken = stack.write(
-      connection, sendPool.address(buffer) + offset, count: count, mayHold: !sendMemory.isScarce)
+  /// Hands bytes of a buffer to the stack, and one reference of that buffer; what it does not take waits in `pending`.
+  func forward(_ socket: UnsafeMutablePointer<Socket>, _ address: UnsafeRawPointer, count: Int, more: Bool = false) {
+    guard let connection = socket.pointee.connection else { return sendMemory.release(holding: address) }
+    let mayHold = socket.pointee.arena != nil || !sendMemory.isScarce
+    let taken = stack.write(connection, address, count: count, mayHold: mayHold, more: more)
     if taken < count {
-      socket.pointee.pending = (buffer, offset + taken, count - taken)
+      socket.pointee.pending = (address + taken, count - taken)
     } else {
       socket.pointee.pending = nil
-      sendPool.release(buffer)
+      sendMemory.release(holding: address)
     }
+  }
+
+  private func forwardPending(_ socket: UnsafeMutablePointer<Socket>) {
+    if let (address, count) = socket.pointee.pending { forward(socket, address, count: count) }
+    guard socket.pointee.pending == nil, let (address, count) = socket.pointee.pendingBlock else { return }
+    socket.pointee.pendingBlock = nil
+    forward(socket, address, count: count)
   }
 
   private func appEnded(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
@@ -312,9 +319,7 @@ extension Daemon {
     }
     if events.contains(.endOfStream) { socket.pointee.peerEnded = true }
     if events.contains(.sent) {
-      if let (buffer, offset, count) = socket.pointee.pending {
-        forward(key, socket, buffer: buffer, offset: offset, count: count)
-      }
+      forwardPending(socket)
       armReceive(key, socket)
     }
     guard let socket = sockets.pointer(key) else { return }  // draining may have ended it
@@ -354,10 +359,11 @@ extension Daemon {
       close(socket.pointee.borrowedEnd)
       socket.pointee.borrowedEnd = -1
     }
-    if let (buffer, _, _) = socket.pointee.pending {
-      sendPool.release(buffer)
+    if let (address, _) = socket.pointee.pending {
+      sendMemory.release(holding: address)
       socket.pointee.pending = nil
     }
+    releaseArena(socket)
     if let host = socket.pointee.host { closeOutside(key, host) }
     let network = networks[socket.pointee.network]
     if let port = socket.pointee.boundPort { network.ports.release(key, port: port) }

@@ -109,7 +109,8 @@ public final class Daemon {
     datagrams = Slab(capacity: options.socketLimit)
     clients = Slab(capacity: options.clientLimit)
     signals = try SignalSource([SIGTERM, SIGINT, SIGQUIT])
-    let memory = PoolMemory(sendPool)
+    arenas = Stack.isSourceBuild ? ArenaTable() : nil
+    let memory = SendBuffers(pool: sendPool, arenas: arenas)
     sendMemory = memory
     stack = Stack(frames: frames, sendMemory: memory)
     stack.admits = { [unowned self] in
@@ -126,8 +127,9 @@ public final class Daemon {
     log.log(level: isWhole ? .info : .notice, "io_uring: \(ring.capabilities); lwIP: \(lwip)")
   }
 
-  /// Slow peers must not pin all buffers: the last quarter only passes through, and bytes are copied out of it.
-  let sendMemory: any SendMemory
+  let sendMemory: SendBuffers
+  /// nil where bytes can only come through pairs.
+  let arenas: ArenaTable?
   /// Where datagrams of the host's are received, one at a time: the longest there can be.
   let hostBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
 
@@ -241,6 +243,7 @@ public final class Daemon {
     stack.runTimers()
     takeEvents()
     retryRefused()
+    arenas?.trim(now: now)
     returnBorrowedEnds()
     replenish()  // before the polls: a tap that ran out of buffers reads on
     repeatPolls()
@@ -352,7 +355,7 @@ public final class Daemon {
     // Links count in microseconds, and the turn may have taken a while.
     let time = earliest == .max ? now : monotonicNanoseconds()
     if let timer = stack.nextTimerMilliseconds { earliest = min(earliest, now + UInt64(timer) * 1_000_000) }
-    earliest = min(earliest, drainDeadline ?? .max, retryDeadline ?? .max)
+    earliest = min(earliest, drainDeadline ?? .max, retryDeadline ?? .max, arenas?.deadline ?? .max)
     if let pending = pendingConnects.first { earliest = min(earliest, pending.deadline) }
     return earliest == .max ? nil : earliest > time ? earliest - time : 0
   }
@@ -469,16 +472,4 @@ struct DaemonCounters {
   /// What apps wrote that could not be sent after all, or was no datagram.
   var unsentDatagrams: UInt64 = 0
   var malformedDatagrams: UInt64 = 0
-}
-
-/// The pool of the apps' bytes, as the stack sees it.
-private final class PoolMemory: SendMemory {
-  private let pool: BufferPool
-  init(_ pool: BufferPool) { self.pool = pool }
-  var isScarce: Bool { pool.freeCount < pool.bufferCount / 4 }
-  func contains(_ address: UnsafeRawPointer) -> Bool { pool.index(holding: address) != nil }
-  func retain(holding address: UnsafeRawPointer) { if let index = pool.index(holding: address) { pool.retain(index) } }
-  func release(holding address: UnsafeRawPointer) {
-    if let index = pool.index(holding: address) { pool.release(index) }
-  }
 }

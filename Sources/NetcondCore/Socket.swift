@@ -107,8 +107,11 @@ struct Socket: ~Copyable {
   var isOffered = false
   /// What the app is to find instead of end of file: an errno, or 0.
   var appError: Int32 = 0
-  /// Received from the app and not yet taken by the stack: buffer, and the range in it.
-  var pending: (buffer: Int, offset: Int, count: Int)?
+  /// Received from the app and not yet taken by the stack, with a reference of the buffer it lies in; and a block behind it.
+  var pending: (address: UnsafeRawPointer, count: Int)?
+  var pendingBlock: (address: UnsafeRawPointer, count: Int)?
+  /// Shared send memory (`ArenaTable`): the pair may hold markers.
+  var arena: Int?
   /// Where the message of the send under way lives.
   var sendSlot: Int?
   /// The app has sent urgent data, or is about to; and bytes are there to be received.

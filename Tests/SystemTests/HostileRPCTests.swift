@@ -225,5 +225,63 @@ extension SystemTests {
         for descriptor in kept { close(descriptor) }
       }
     }
+
+    /// What a marker of shared send memory may be made to say: its byte, and what is noted there of block 0.
+    struct Marker: Sendable, CustomTestStringConvertible {
+      let block: UInt8
+      let bytes: UInt32
+      var testDescription: String { "block \(block), \(bytes) bytes" }
+      static let all = [
+        Marker(block: 64, bytes: 10), Marker(block: 255, bytes: 10), Marker(block: 0, bytes: 0),
+        Marker(block: 0, bytes: 65_537), Marker(block: 0, bytes: .max),
+      ]
+    }
+
+    @Test("markers of shared memory without sense: the connection is reset", arguments: Marker.all)
+    func marker(_ marker: Marker) throws {
+      try survive { stage, path in
+        let (peer, client) = (try SocketAgent(stage.onRight), try RPCClient(path))
+        try peer.must("socket pl")
+        try peer.must("bind pl \(Address.right) 7100")
+        try peer.must("listen pl")
+        let socket = try client.openSocket()
+        defer { close(socket) }
+        #expect(try client.call(NC_OP_ARENA.rawValue, passing: [socket]) == EOPNOTSUPP)
+        let status = try client.call(NC_OP_CONNECT.rawValue, passing: [socket]) {
+          $0.address.family = UInt16(AF_INET)
+          $0.address.port = UInt16(7100).bigEndian
+          $0.address.bytes = (10, 77, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        }
+        #expect(status == EINPROGRESS)
+        try peer.must("accept pl ps")
+        let (memory, arena) = try map(socket, by: client)
+        defer { munmap(arena, Int(NC_ARENA_BYTES)) }
+        defer { close(memory) }
+        #expect(ftruncate(memory, 0) == -1, "its size is sealed")
+        // One that makes sense, then the other.
+        nc_arena_block(arena, 3).update(repeating: 0x61, count: 5)
+        nc_arena_announce(arena, 3, 5)
+        #expect(RPCClient.send([3], passing: [memory], on: socket) == 0)
+        nc_arena_announce(arena, 0, marker.bytes)
+        #expect(RPCClient.send([marker.block], passing: [memory], on: socket) == 0)
+        let answer = try peer.ask("recvall ps", seconds: 10)
+        #expect(answer == "error ECONNRESET" || answer.hasPrefix("ok 5 "), "the peer: \(answer)")
+        // All free and all in use at once, whatever lies there.
+        nc_arena_give(arena, .max)
+        arena.pointee.queued = .max
+      }
+    }
+
+    private func map(
+      _ socket: Int32, by client: RPCClient
+    ) throws -> (memory: Int32, arena: UnsafeMutablePointer<nc_arena>) {
+      var memory: Int32 = -1
+      try waitUntil("shared memory", seconds: 5) {
+        try client.call(NC_OP_ARENA.rawValue, passing: [socket], onDescriptor: { memory = $0 }) != EAGAIN
+      }
+      let mapped = mmap(nil, Int(NC_ARENA_BYTES), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0)
+      let arena = try #require(mapped == MAP_FAILED ? nil : mapped)
+      return (memory, arena.assumingMemoryBound(to: nc_arena.self))
+    }
   }
 }

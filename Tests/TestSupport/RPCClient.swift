@@ -30,6 +30,11 @@ public final class RPCClient {
   /// - Returns: 0, or errno: EPIPE or ECONNRESET when the daemon has closed the connection, EAGAIN when its queue is
   /// full.
   public func send(_ message: [UInt8], passing descriptors: [Int32] = []) -> Int32 {
+    RPCClient.send(message, passing: descriptors, on: descriptor)
+  }
+
+  /// The same on any unix socket.
+  public static func send(_ message: [UInt8], passing descriptors: [Int32] = [], on descriptor: Int32) -> Int32 {
     var message = message
     var control = RPCClient.rights(descriptors)
     let controlBytes = control.count

@@ -34,6 +34,15 @@ int nc_send_with_fd(int fd, const void *data, size_t bytes, int passed);
 /// SIGPIPE. 0, or a negated errno.
 int nc_send_datagram(int fd, const void *header, size_t header_bytes, const void *vectors, size_t count);
 
+/// Receives up to `capacity` bytes of a stream without waiting. `*is_marked`: a descriptor came with the last one, which the
+/// kernel has dropped; unix(7) ends a receipt there.
+/// Returns the bytes, 0 at the end, or a negated errno.
+long nc_receive_marked(int fd, void *data, size_t capacity, int *is_marked);
+
+/// A file in memory of `bytes` bytes, whose size never changes (memfd_create(2), F_SEAL_SHRINK, F_SEAL_GROW). A descriptor, or
+/// a negated errno.
+int nc_make_shared_memory(size_t bytes);
+
 /// Borrows descriptor `number` of process `pid` (pidfd_getfd(2), Linux 5.6; needs the right to trace it). A descriptor, or
 /// a negated errno.
 int nc_borrow_descriptor(int pid, int number);

@@ -1,16 +1,19 @@
 // What the preloaded library and the daemon say to each other: the one header both sides compile.
 //
-// Four things travel, all in host byte order unless said otherwise (both ends are always on one machine):
+// Five things travel, all in host byte order unless said otherwise (both ends are always on one machine):
 //   1. requests and replies on the RPC socket nc_<network id> (SOCK_SEQPACKET, one message = one struct);
 //   2. accept records on a listener's socketpair;
 //   3. datagrams, each behind a header, on a datagram socket's pair;
-//   4. abstract unix names, bound to the ends of a socketpair, that tell what the pair stands for.
+//   4. abstract unix names, bound to the ends of a socketpair, that tell what the pair stands for;
+//   5. memory shared for what a connection sends in bulk (netcond_arena.h).
 // docs/rpc.md explains each; a change of layout or meaning raises NC_RPC_VERSION.
 #ifndef NETCOND_RPC_H
 #define NETCOND_RPC_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "netcond_arena.h"
 
 #define NC_RPC_MAGIC 0x444e434eu /* "NCND" as bytes in memory on a little-endian machine */
 #define NC_RPC_VERSION 3u
@@ -40,6 +43,8 @@ enum nc_op {
   NC_OP_URGENT = 11,    /* fd of a connection, before its first send with MSG_OOB; EAGAIN: ask again */
   NC_OP_DISPENSER = 12, /* no fd; argument = {family}; reply carries an fd: where TCP sockets made ahead are taken */
   NC_OP_REFILL = 13,    /* posted, no fd; argument = {family}: few are left there */
+  NC_OP_ARENA = 14,     /* fd of a connection; reply carries an fd to map (struct nc_arena). EAGAIN: ask again later;
+                           EOPNOTSUPP, ENFILE: there is none for it */
 };
 
 /// What can be asked of a network by NC_OP_FACTS, and the struct in the reply's data.

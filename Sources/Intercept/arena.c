@@ -1,0 +1,274 @@
+// Bulk without the copies of a socketpair: what an app writes in large pieces to a connection is put into memory that the
+// daemon shares (netcond_arena.h), and only a marker goes through the pair, one byte that names the block.
+//
+// A marker is told from the app's bytes by the fd that comes with it (SCM_RIGHTS; the kernel never joins what follows it to
+// it). Which fd does not matter, and the daemon lets the kernel drop it. So the order is the pair's own, whoever else writes
+// to the connection: other processes, sendfile, a program without this library. Poll, blocking, time-outs and
+// signals are the pair's own too: its buffer is made so small that about nine markers fill it.
+//
+// A connection gets its arena once it has written so much that mapping one pays. What is known of it here is a cache keyed
+// by the fd's number and checked by SO_COOKIE at each use. Where anything is amiss, the bytes go through the pair.
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "intercept.h"
+
+enum {
+  ENTRIES = 128,            /* connections of a process that may have one, chosen by fd */
+  LEAST_BYTES = 2048,       /* of a write that is worth a block */
+  HABIT_KIB = 1024,         /* written in large pieces: there will be more */
+  REFUSED_KIB = -64 * 1024, /* before asking again */
+  SMALL_WRITES = 32,        /* one after the other: bulk is over for now */
+  MOST_PARTS = 16,
+};
+
+#define EXCLUSIVE 0x80000000u
+
+struct entry {
+  uint32_t users; /* calls that use the mapping, or EXCLUSIVE while it changes */
+  int32_t fd;     /* valid with `arena` */
+  uint64_t cookie;
+  struct nc_arena *arena;
+  int32_t kib;    /* written in large pieces, by whichever fds have this entry */
+  int32_t small;
+};
+
+static struct entry entries[ENTRIES];
+bool nc_arenas_used;
+
+// The fd that goes with markers: the first arena's own. A program may close it or put another in its place, which must
+// not be kept open by us: so it is looked at each time.
+static int token_fd = -1;
+static uint64_t token_inode;
+
+static uint64_t inode_of(int fd) {
+  struct stat status;
+  return nc_raw(SYS_fstat, fd, (long)&status, 0, 0, 0, 0) == 0 && S_ISREG(status.st_mode) ? status.st_ino : 0;
+}
+
+static uint64_t cookie_of(int fd) {
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  return nc_raw_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
+static bool enter(struct entry *entry) {
+  uint32_t users = __atomic_load_n(&entry->users, __ATOMIC_RELAXED);
+  while ((users & EXCLUSIVE) == 0)
+    if (__atomic_compare_exchange_n(&entry->users, &users, users + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return true;
+  return false;
+}
+
+static void leave(struct entry *entry) { (void)__atomic_fetch_sub(&entry->users, 1, __ATOMIC_RELEASE); }
+
+static bool enter_alone(struct entry *entry) {
+  uint32_t none = 0;
+  return __atomic_compare_exchange_n(&entry->users, &none, EXCLUSIVE, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static void leave_alone(struct entry *entry) { __atomic_store_n(&entry->users, 0, __ATOMIC_RELEASE); }
+
+// The fd is another connection's now, or none.
+static void forget(struct entry *entry) {
+  if (!enter_alone(entry)) return;
+  if (entry->arena != NULL) (void)nc_raw(SYS_munmap, (long)entry->arena, NC_ARENA_BYTES, 0, 0, 0, 0);
+  entry->arena = NULL;
+  entry->kib = 0;
+  leave_alone(entry);
+}
+
+static bool keep_token(int fd) {
+  int token = __atomic_load_n(&token_fd, __ATOMIC_ACQUIRE);
+  if (token >= 0 && inode_of(token) == token_inode) {
+    nc_raw_close(fd);
+    return true;
+  }
+  if (token >= 0) { // closed by the program: it will do so again
+    nc_raw_close(fd);
+    return false;
+  }
+  token_inode = inode_of(fd);
+  fd = nc_raise_fd(fd);
+  __atomic_store_n(&token_fd, fd, __ATOMIC_RELEASE);
+  return true;
+}
+
+// Asks for the connection's arena. Whatever comes of it, the write that led here goes through the pair.
+static void open_arena(struct entry *entry, int fd) {
+  struct nc_name name;
+  if (!enter_alone(entry)) return;
+  entry->kib = REFUSED_KIB;
+  if (entry->arena == NULL && nc_identify(fd, &name) && name.type == SOCK_STREAM && name.state == NC_STATE_CONNECTED) {
+    struct nc_request request = {.op = NC_OP_ARENA};
+    struct nc_reply reply;
+    int memory = -1, status = nc_rpc(&request, fd, &reply, &memory, true);
+    if (status == -EAGAIN) entry->kib = HABIT_KIB;
+    if (status == 0 && memory >= 0) {
+      long mapped = nc_raw(SYS_mmap, 0, NC_ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+      if (mapped >= 0 && keep_token(memory)) {
+        entry->fd = fd;
+        entry->cookie = cookie_of(fd);
+        entry->small = 0;
+        entry->arena = (struct nc_arena *)mapped;
+        __atomic_store_n(&nc_arenas_used, true, __ATOMIC_RELAXED);
+      } else if (mapped >= 0) {
+        (void)nc_raw(SYS_munmap, mapped, NC_ARENA_BYTES, 0, 0, 0, 0);
+      } else {
+        nc_raw_close(memory);
+      }
+    }
+  }
+  leave_alone(entry);
+}
+
+static void set_width(int fd, struct nc_arena *arena, bool is_narrow) {
+  if ((__atomic_load_n(&arena->is_narrow, __ATOMIC_RELAXED) != 0) == is_narrow) return;
+  __atomic_store_n(&arena->is_narrow, is_narrow, __ATOMIC_RELAXED);
+  int bytes = is_narrow ? NC_ARENA_NARROW_BYTES : arena->wide_bytes;
+  (void)nc_raw_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
+// Whether all of the program's memory can be read, which is brought in; else the kernel is to say EFAULT.
+static bool is_readable(const struct iovec *parts, size_t count) {
+  enum { PAGE = 4096, POPULATE_READ = 22 /* MADV_POPULATE_READ, Linux 5.14 */ };
+  for (size_t index = 0; index < count; index++) {
+    if (parts[index].iov_len == 0) continue;
+    uintptr_t start = (uintptr_t)parts[index].iov_base & -(uintptr_t)PAGE;
+    uintptr_t end = ((uintptr_t)parts[index].iov_base + parts[index].iov_len + PAGE - 1) & -(uintptr_t)PAGE;
+    if (end <= start || nc_raw(SYS_madvise, (long)start, (long)(end - start), POPULATE_READ, 0, 0, 0) != 0) return false;
+  }
+  return true;
+}
+
+struct source {
+  const struct iovec *part;
+  size_t count, offset; /* parts left, the first one from here */
+};
+
+static uint32_t fill(char *block, struct source *source) {
+  uint32_t filled = 0;
+  while (filled < NC_ARENA_BLOCK_BYTES && source->count > 0) {
+    size_t left = source->part->iov_len - source->offset, room = NC_ARENA_BLOCK_BYTES - filled;
+    size_t step = left < room ? left : room;
+    memcpy(block + filled, (const char *)source->part->iov_base + source->offset, step);
+    filled += (uint32_t)step;
+    source->offset += step;
+    if (source->offset < source->part->iov_len) break;
+    source->part++;
+    source->count--;
+    source->offset = 0;
+  }
+  return filled;
+}
+
+static ssize_t send_marker(int fd, uint8_t block, int flags) {
+  struct iovec part = {.iov_base = &block, .iov_len = 1};
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+  memcpy(CMSG_DATA(&control.header), &token_fd, sizeof token_fd);
+  struct msghdr message = {
+    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  return nc_native()->sendmsg(fd, &message, flags | MSG_NOSIGNAL); // a wait, and a cancellation point, as the app's call
+}
+
+// What the blocks did not take goes through the pair, as one call: one that waits takes all.
+static ssize_t send_rest(int fd, struct nc_arena *arena, const struct source *source, int flags) {
+  struct iovec parts[MOST_PARTS];
+  memcpy(parts, source->part, source->count * sizeof *parts);
+  parts[0].iov_base = (char *)parts[0].iov_base + source->offset;
+  parts[0].iov_len -= source->offset;
+  set_width(fd, arena, false);
+  struct msghdr message = {.msg_iov = parts, .msg_iovlen = source->count};
+  return nc_native()->sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+}
+
+// What the app's call returns.
+static ssize_t send_blocks(int fd, struct nc_arena *arena, struct source source, size_t bytes, int flags) {
+  size_t total = 0;
+  while (total < bytes) {
+    struct source before = source;
+    int block = nc_arena_take(arena);
+    uint32_t filled = 0;
+    ssize_t sent = 0;
+    if (block >= 0) {
+      filled = fill(nc_arena_block(arena, (uint32_t)block), &source);
+      nc_arena_announce(arena, (uint32_t)block, filled);
+      sent = send_marker(fd, (uint8_t)block, flags);
+    }
+    if (sent == 1) {
+      total += filled;
+      continue;
+    }
+    int error = errno;
+    if (block >= 0) {
+      (void)nc_arena_heed(arena, (uint32_t)block);
+      nc_arena_give(arena, UINT64_C(1) << block);
+    }
+    // Anything else, as ETOOMANYREFS or EBADF, is about the marker and not the connection.
+    if (block < 0 || (error != EAGAIN && error != EINTR && error != EPIPE && error != ECONNRESET)) {
+      sent = send_rest(fd, arena, &before, flags);
+      if (sent >= 0) return (ssize_t)total + sent;
+      error = errno;
+    }
+    errno = error;
+    return total > 0 ? (ssize_t)total : -1;
+  }
+  return (ssize_t)total;
+}
+
+static size_t total_of(const struct iovec *parts, size_t count) {
+  size_t bytes = 0;
+  for (size_t index = 0; index < count; index++)
+    if (parts[index].iov_len > INT_MAX || (bytes += parts[index].iov_len) > INT_MAX) return 0; // the kernel's to judge
+  return bytes;
+}
+
+bool nc_arena_can_read(const struct iovec *parts, size_t count) {
+  struct iovec list = {.iov_base = (void *)parts, .iov_len = count * sizeof *parts};
+  return count <= MOST_PARTS && is_readable(&list, 1);
+}
+
+void nc_arena_note(int fd, ssize_t bytes) {
+  struct entry *entry = &entries[fd % ENTRIES];
+  int32_t kib = __atomic_add_fetch(&entry->kib, (int32_t)(bytes / 1024), __ATOMIC_RELAXED);
+  if (kib < HABIT_KIB || nc_is_sandboxed()) return;
+  int error = errno;
+  // Another's, that has gone?
+  if (__atomic_load_n(&entry->arena, __ATOMIC_RELAXED) != NULL && cookie_of(entry->fd) != entry->cookie) forget(entry);
+  if (__atomic_load_n(&entry->arena, __ATOMIC_RELAXED) == NULL) open_arena(entry, fd);
+  errno = error;
+}
+
+bool nc_arena_send(int fd, const struct iovec *parts, size_t count, int flags, ssize_t *sent) {
+  if (fd < 0 || count == 0) return false;
+  struct entry *entry = &entries[fd % ENTRIES];
+  if (__atomic_load_n(&entry->arena, __ATOMIC_RELAXED) == NULL || __atomic_load_n(&entry->fd, __ATOMIC_RELAXED) != fd)
+    return false;
+  if (!enter(entry)) return false;
+  struct nc_arena *arena = entry->arena;
+  size_t bytes = total_of(parts, count);
+  bool is_sent = false, is_stale = false;
+  if (arena != NULL && entry->fd == fd) {
+    if (bytes < LEAST_BYTES) {
+      if (__atomic_add_fetch(&entry->small, 1, __ATOMIC_RELAXED) == SMALL_WRITES && cookie_of(fd) == entry->cookie)
+        set_width(fd, arena, false);
+    } else if (cookie_of(fd) != entry->cookie) {
+      is_stale = true;
+    } else if (inode_of(token_fd) == token_inode && is_readable(parts, count)) {
+      __atomic_store_n(&entry->small, 0, __ATOMIC_RELAXED);
+      set_width(fd, arena, true);
+      *sent = send_blocks(fd, arena, (struct source){parts, count, 0}, bytes, flags);
+      is_sent = true;
+    } else {
+      set_width(fd, arena, false);
+    }
+  }
+  leave(entry);
+  if (is_stale) forget(entry);
+  return is_sent;
+}
