@@ -185,6 +185,12 @@ NC_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int fla
 
 // Receiving
 
+static inline void look_first(int fd, int flags) {
+  if (__builtin_expect(__atomic_load_n(&nc_spins, __ATOMIC_RELAXED) == NC_SPINS, 0) && (flags & MSG_DONTWAIT) == 0 &&
+      !nc_is_sandboxed())
+    nc_spin(fd);
+}
+
 static ssize_t receive_bytes(int fd, const struct nc_name *name, void *data, size_t bytes, int flags,
                              struct sockaddr *address, socklen_t *length) {
   struct iovec part = {.iov_base = data, .iov_len = bytes};
@@ -204,7 +210,9 @@ NC_EXPORT ssize_t read(int fd, void *data, size_t bytes) {
   struct nc_name name;
   switch (find_way(fd, true, &name)) {
   case WAY_FOREIGN: return nc_native()->read(fd, data, bytes);
-  case WAY_STREAM: return finish_received(fd, nc_native()->read(fd, data, bytes));
+  case WAY_STREAM:
+    look_first(fd, 0);
+    return finish_received(fd, nc_native()->read(fd, data, bytes));
   default: break;
   }
   if (bytes == 0) return 0; // whatever the socket's state, and taking no datagram (sock_read_iter)
@@ -215,7 +223,9 @@ NC_EXPORT ssize_t readv(int fd, const struct iovec *parts, int count) {
   struct nc_name name;
   switch (count < 0 || count > UIO_MAXIOV ? WAY_FOREIGN : find_way(fd, true, &name)) {
   case WAY_FOREIGN: return nc_native()->readv(fd, parts, count);
-  case WAY_STREAM: return finish_received(fd, nc_native()->readv(fd, parts, count));
+  case WAY_STREAM:
+    look_first(fd, 0);
+    return finish_received(fd, nc_native()->readv(fd, parts, count));
   default: break;
   }
   struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
@@ -226,7 +236,9 @@ NC_EXPORT ssize_t recv(int fd, void *data, size_t bytes, int flags) {
   struct nc_name name;
   switch (find_way(fd, is_plain_receive(flags), &name)) {
   case WAY_FOREIGN: return nc_native()->recv(fd, data, bytes, flags);
-  case WAY_STREAM: return finish_received(fd, nc_native()->recv(fd, data, bytes, flags));
+  case WAY_STREAM:
+    look_first(fd, flags);
+    return finish_received(fd, nc_native()->recv(fd, data, bytes, flags));
   default: return receive_bytes(fd, &name, data, bytes, flags, NULL, NULL);
   }
 }
@@ -263,6 +275,7 @@ NC_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
   if (message != NULL && !is_foreign(fd))
     way = find_way(fd, message->msg_name == NULL && message->msg_controllen == 0 && is_plain_receive(flags), &name);
   if (way == WAY_HERE) return finish(receive_message(fd, &name, message, flags));
+  if (way == WAY_STREAM) look_first(fd, flags);
   ssize_t received = nc_native()->recvmsg(fd, message, flags);
   if (received >= 0) mark_passed(message);
   return way == WAY_STREAM ? finish_received(fd, received) : received;

@@ -32,6 +32,7 @@ void nc_hint_copy(int from, int to) {
 }
 
 void nc_hint_settle(int fd, uint8_t seen) {
+  if (__atomic_load_n(&nc_spins, __ATOMIC_RELAXED) == NC_SPINS_UNKNOWN) nc_spin_learn(fd);
   if (fd < 0 || fd >= NC_HINT_END || (seen & KIND_MASK) != NC_HINT_LOOK) return;
   uint8_t settled = (uint8_t)((seen & ~KIND_MASK) | NC_HINT_STREAM);
   (void)__atomic_compare_exchange_n(&nc_hints[fd], &seen, settled, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
@@ -44,6 +45,7 @@ static void look_at(int fd) {
   if (fd < 0 || fd >= NC_HINT_END || !nc_identify(fd, &name)) return;
   bool is_stream = name.type == SOCK_STREAM && name.state == NC_STATE_CONNECTED;
   nc_hint_mark(fd, is_stream ? NC_HINT_STREAM : NC_HINT_LOOK);
+  if (is_stream) nc_spin_learn(fd);
 }
 
 // The names of /proc/self/fd without opendir: no memory is allocated here, and nothing of libc need be ready.

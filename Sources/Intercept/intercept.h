@@ -12,7 +12,7 @@
 //   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process
 //   exports_exec.c exec.c exec_target.c   what a program passes on to those it starts, and which cannot take it
 //   create.c connect.c listen.c names.c options.c toggles.c ioctl.c shutdown.c   a topic each
-//   transfer.c   the data calls on streams; arena.c   shared memory for what is written in bulk
+//   transfer.c   the data calls on streams; arena.c   shared memory for what is written in bulk; spin.c   looking before sleeping
 //   datagram.c   those on datagram sockets; datagram_names.c, _routes.c, _control.c, _errors.c   what goes with them
 //   facts.c interfaces.c ifaddrs.c   the interfaces that a program sees
 //   resolve_….c (resolve.h)          names and addresses; exports_names.c and exports_res.c are the calls
@@ -384,6 +384,17 @@ ssize_t nc_stream_reset(int fd, const struct nc_name *name);
 ssize_t nc_stream_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
 ssize_t nc_datagram_send(int fd, const struct nc_name *name, const struct msghdr *message, int flags);
 ssize_t nc_datagram_receive(int fd, const struct nc_name *name, struct msghdr *message, int flags);
+
+// spin.c
+
+enum { NC_SPINS_UNKNOWN = 0, NC_SPINS_NOT, NC_SPINS };
+extern int nc_spins;
+
+/// Finds out by an established stream whether this process may look before it sleeps.
+void nc_spin_learn(int fd);
+
+/// Returns when there is something to receive, or an end; at once where the fd does not wait; after 0.1 ms at the latest.
+void nc_spin(int fd);
 
 // arena.c
 

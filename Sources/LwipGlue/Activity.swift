@@ -18,6 +18,9 @@ struct Activity {
   /// Connections that count, in this period or the last; at least 1.
   var count: Int { max(1, current, last) }
 
+  /// Whether any does.
+  var hasAny: Bool { current > 0 || last > 0 }
+
   /// A connection has moved `bytes` bytes.
   mutating func moved(_ bytes: Int, _ share: inout Share, nowMilliseconds: UInt64) {
     let now = UInt32(truncatingIfNeeded: nowMilliseconds >> Self.periodShift)

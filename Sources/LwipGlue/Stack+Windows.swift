@@ -28,6 +28,9 @@ extension Stack {
   /// Below this round trip, in microseconds, a path is short.
   private static let shortRoundTrip: UInt32 = 1000
 
+  /// Whether any connection moves much at present.
+  public var hasBulk: Bool { activity.hasAny }
+
   func isShort(_ connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>?) -> Bool
   {
     guard let recovery else { return true }

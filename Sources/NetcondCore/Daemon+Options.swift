@@ -56,10 +56,13 @@ extension Daemon {
     listener.pointee.habits[keyPath: habit] += 1
   }
 
+  /// What a stream's app end is marked with from the start.
+  var spinMarks: Int32 { options.spinNanoseconds > 0 ? Int32(NC_MARK_SPINS) : 0 }
+
   /// Begins an accepted connection as its app would have it.
   func applyHabits(of listener: UnsafeMutablePointer<Socket>, to socket: UnsafeMutablePointer<Socket>, appEnd: Int32) {
     let habits = listener.pointee.habits
-    var marks: Int32 = 0
+    var marks: Int32 = spinMarks
     if habits.noDelay >= Habits.least, !socket.pointee.options.noDelay {
       socket.pointee.options.values[.tcp(1)] = 1
       marks |= Int32(NC_MARK_NODELAY)

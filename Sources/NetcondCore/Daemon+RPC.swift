@@ -234,6 +234,7 @@ extension Daemon {
     socket.appInode = nc_socket_inode(pair.app)
     socket.appProcess = process
     socket.fillerBytes = Pair.fill(app: pair.app)
+    if spinMarks != 0 { nc_set_marks(pair.app, spinMarks) }
     guard let key = sockets.insert(socket), let made = sockets.pointer(key) else {
       close(pair.daemon)
       close(pair.app)

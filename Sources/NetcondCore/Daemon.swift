@@ -89,6 +89,7 @@ public final class Daemon {
   /// Until when the loop does not sleep, and the ring's count of completions that this was decided by.
   private var spinEnd: UInt64 = 0
   private var spunCompletions: UInt64 = 0
+  private var priority: TurnPriority
   private let signals: SignalSource
   /// When the daemon gives up waiting for connections to end; nil while it serves.
   private var drainDeadline: UInt64?
@@ -108,6 +109,7 @@ public final class Daemon {
     sockets = Slab(capacity: options.socketLimit)
     datagrams = Slab(capacity: options.socketLimit)
     clients = Slab(capacity: options.clientLimit)
+    priority = TurnPriority(isWanted: options.spinNanoseconds == 0)
     signals = try SignalSource([SIGTERM, SIGINT, SIGQUIT])
     arenas = Stack.isSourceBuild ? ArenaTable() : nil
     let memory = SendBuffers(pool: sendPool, arenas: arenas)
@@ -249,6 +251,7 @@ public final class Daemon {
     repeatPolls()
     replenish()
     if drainDeadline != nil, isDrained { return true }
+    priority.noteTurn(completions: ring.completionCount, isBulk: stack.hasBulk, now: now)
     wait()
     return false
   }

@@ -2,7 +2,8 @@
 """The differential suite: each scenario runs natively between two kernel network namespaces and intercepted, with the
 kernel as the peer across a tap; what app and peer print must be equal. README.md tells more.
 
-  run.py [--only SUBSTRING]… [--bin-dir DIR] [--show] [--native] [--tabs] [--jobs N] [--repeat N]
+  run.py [--only SUBSTRING]… [--bin-dir DIR] [--show] [--native] [--tabs] [--jobs N] [--busy-poll]
+         [--repeat N]
 """
 
 import argparse
@@ -193,7 +194,7 @@ class InterceptedStage(Stage):
             file.write("link=tap:tap0\n" + "".join(f"address={address}\n" for address in APP) + f"mtu={MTU}\n")
         self.log = os.path.join(self.home, "log")
         readiness, ready = os.pipe()
-        command = self.app.inside(binaries.daemon, "--ready-fd", str(ready), self.home)
+        command = self.app.inside(binaries.daemon, *binaries.arguments, "--ready-fd", str(ready), self.home)
         with open(self.log, "w") as log:
             self.daemon = subprocess.Popen(
                 command, env=clean_environment(), pass_fds=[ready], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -231,8 +232,9 @@ class InterceptedStage(Stage):
 class Binaries:
     """The daemon and the library, where an unprivileged user finds them."""
 
-    def __init__(self, folder, copies):
+    def __init__(self, folder, copies, arguments):
         self.daemon = os.path.join(folder, "netcond")
+        self.arguments = arguments
         names = ("libzerotierintercept.so", "libnetcond-intercept.so")
         found = [os.path.join(folder, name) for name in names if os.path.exists(os.path.join(folder, name))]
         if not found or not os.path.exists(self.daemon):
@@ -414,6 +416,7 @@ def main():
     parser.add_argument("--native", action="store_true", help="run natively both times: shows what differs by itself")
     parser.add_argument("--tabs", action="store_true", help="print differences as lines for known.txt or pending.txt too")
     parser.add_argument("--jobs", type=int, default=6, help="scenarios at a time")
+    parser.add_argument("--busy-poll", action="store_true", help="with netcond --busy-poll")
     parser.add_argument("--repeat", type=int, default=1, help="run each so often")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -422,7 +425,8 @@ def main():
         os.chmod(folder, 0o755)
         try:
             program = compile_program(folder)
-            suite = Suite(options, program, Binaries(os.path.abspath(options.bin_dir), folder))
+            binaries = Binaries(os.path.abspath(options.bin_dir), folder, ["--busy-poll"] if options.busy_poll else [])
+            suite = Suite(options, program, binaries)
             return suite.run()
         except Broken as why:
             print(f"run.py: {why}", file=sys.stderr)

@@ -186,6 +186,8 @@ enum {
   NC_MARK_NODELAY = 1 << 3,
   /* The daemon coalesces what the app sends: TCP_CORK needs no telling, and is the app end's SO_BROADCAST. */
   NC_MARK_COALESCES = 1 << 4,
+  /* Of a stream: the daemon polls (--busy-poll), and so may the library before it sleeps. */
+  NC_MARK_SPINS = 1 << 10,
 };
 
 #define NC_NAME_MAGIC "\0netcond" /* 8 bytes; the first NUL makes the name abstract (unix(7)) */
