@@ -127,11 +127,13 @@ static void open_arena(struct entry *entry, int fd) {
   leave_alone(entry);
 }
 
-static void set_width(int fd, struct nc_arena *arena, bool is_narrow) {
-  if ((__atomic_load_n(&arena->is_narrow, __ATOMIC_RELAXED) != 0) == is_narrow) return;
+// Returns whether the width has changed.
+static bool set_width(int fd, struct nc_arena *arena, bool is_narrow) {
+  if ((__atomic_load_n(&arena->is_narrow, __ATOMIC_RELAXED) != 0) == is_narrow) return false;
   __atomic_store_n(&arena->is_narrow, is_narrow, __ATOMIC_RELAXED);
   int bytes = is_narrow ? NC_ARENA_NARROW_BYTES : arena->wide_bytes;
   (void)nc_raw_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  return true;
 }
 
 enum { PAGE = 4096, POPULATE_READ = 22 /* MADV_POPULATE_READ, Linux 5.14 */ };
@@ -209,7 +211,7 @@ static ssize_t send_rest(int fd, struct nc_arena *arena, const struct source *so
   memcpy(parts, source->part, source->count * sizeof *parts);
   parts[0].iov_base = (char *)parts[0].iov_base + source->offset;
   parts[0].iov_len -= source->offset;
-  set_width(fd, arena, false);
+  (void)set_width(fd, arena, false);
   struct msghdr message = {.msg_iov = parts, .msg_iovlen = source->count};
   return nc_native()->sendmsg(fd, &message, flags | MSG_NOSIGNAL);
 }
@@ -217,6 +219,8 @@ static ssize_t send_rest(int fd, struct nc_arena *arena, const struct source *so
 // What the app's call returns.
 static ssize_t send_blocks(int fd, struct nc_arena *arena, struct source source, size_t bytes, int flags) {
   size_t total = 0;
+  // Plain bytes that still lie in the pair, and left room when it was wide, may leave none now.
+  bool was_wide = set_width(fd, arena, true);
   while (total < bytes) {
     struct source before = source;
     int block = nc_arena_take(arena);
@@ -237,7 +241,8 @@ static ssize_t send_blocks(int fd, struct nc_arena *arena, struct source source,
       nc_arena_give(arena, UINT64_C(1) << block);
     }
     // Anything else, as ETOOMANYREFS or EBADF, is about the marker and not the connection.
-    if (block < 0 || (error != EAGAIN && error != EINTR && error != EPIPE && error != ECONNRESET)) {
+    bool is_full = error == EAGAIN && !(was_wide && total == 0);
+    if (block < 0 || (!is_full && error != EINTR && error != EPIPE && error != ECONNRESET)) {
       sent = send_rest(fd, arena, &before, flags);
       if (sent >= 0) return (ssize_t)total + sent;
       error = errno;
@@ -286,16 +291,15 @@ bool nc_arena_send(int fd, const struct iovec *parts, size_t count, int flags, s
   if (arena != NULL && entry->fd == fd) {
     if (bytes < LEAST_BYTES) {
       if (__atomic_add_fetch(&entry->small, 1, __ATOMIC_RELAXED) == SMALL_WRITES && cookie_of(fd) == entry->cookie)
-        set_width(fd, arena, false);
+        (void)set_width(fd, arena, false);
     } else if (cookie_of(fd) != entry->cookie) {
       is_stale = true;
     } else if (inode_of(token_fd) == token_inode && is_readable(entry, parts, count)) {
       __atomic_store_n(&entry->small, 0, __ATOMIC_RELAXED);
-      set_width(fd, arena, true);
       *sent = send_blocks(fd, arena, (struct source){parts, count, 0}, bytes, flags);
       is_sent = true;
     } else {
-      set_width(fd, arena, false);
+      (void)set_width(fd, arena, false);
     }
   }
   leave(entry);

@@ -1,11 +1,11 @@
 // What an fd is, asked of the kernel each time: about 250 ns, and right after dup, fork, exec and fd passing.
 //
-// The daemon's end is named once its state is final, so its name (getpeername) is asked first; before that, the app's
-// end carries the name it got at socket(). A pair always has a peer, thus getpeername fails at once on an fd that
-// cannot be ours: no socket, or one of another family that is not connected.
+// The daemon's end may have a name (getpeername), which is asked for first; else marks at the app's end tell. A pair always has
+// a peer, thus getpeername fails at once on an fd that cannot be ours: no socket, or one of another family that is not
+// connected.
 //
 // Two programs joined directly hold both ends: the connecting one sees the name DIRECT at its peer, the accepted one at
-// its own end, and a name NEW at its peer.
+// its own end, and none at its peer.
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -26,11 +26,32 @@ static int read_name(long number, int fd, struct nc_name *name) {
   return memcmp(name->magic, NC_NAME_MAGIC, NC_NAME_MAGIC_BYTES) == 0 && name->version == NC_RPC_VERSION;
 }
 
+static bool stands(int fd) {
+  int priority = 0;
+  socklen_t length = sizeof priority;
+  return nc_raw_getsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, &length) == 0 && priority == NC_STANDING;
+}
+
+static bool is_marked(int marks) { return (marks & NC_MARK_STREAM_MASK) == NC_MARK_STREAM; }
+
+// What marks tell: all but the addresses, which are of family 0 then.
+static bool read_marks(int fd, struct nc_name *name) {
+  int marks = nc_marks(fd);
+  if (!is_marked(marks)) return false;
+  memset(name, 0, sizeof *name);
+  name->family = (marks & NC_MARK_V6) != 0 ? AF_INET6 : AF_INET;
+  name->type = SOCK_STREAM;
+  name->protocol = IPPROTO_TCP;
+  name->state = (marks & NC_MARK_MADE) == 0 || stands(fd) ? NC_STATE_CONNECTED : NC_STATE_NEW;
+  return true;
+}
+
 bool nc_identify(int fd, struct nc_name *name) {
   int peer = read_name(SYS_getpeername, fd, name);
   if (peer < 0) return false;
   if (peer > 0 && name->state == NC_STATE_DIRECT) name->state = NC_STATE_CONNECTED;
-  if (peer > 0 && name->state != NC_STATE_NEW) return true;
+  if (peer > 0) return true;
+  if (read_marks(fd, name)) return true;
   if (read_name(SYS_getsockname, fd, name) <= 0) return false;
   if (name->state == NC_STATE_DIRECT) {
     struct nc_address local = name->local;
@@ -41,12 +62,12 @@ bool nc_identify(int fd, struct nc_name *name) {
     name->state = NC_STATE_CONNECTED;
     return true;
   }
-  return name->state == NC_STATE_NEW;
+  return false;
 }
 
 bool nc_made_by_socket(int fd) {
-  struct nc_name own;
-  return read_name(SYS_getsockname, fd, &own) > 0 && own.state == NC_STATE_NEW;
+  int marks = nc_marks(fd);
+  return is_marked(marks) && (marks & NC_MARK_MADE) != 0;
 }
 
 int nc_marks(int fd) {

@@ -185,10 +185,11 @@ enum nc_mark {
   NC_MARK_TOLD = 1 << 16,        /* the errno of the ERROR record at the head of the pair was told to the app already */
 };
 
-/// Whether `fd` is the app's end of a virtual socket; if so, its current state in `name`.
+/// Whether `fd` is the app's end of a virtual socket; if so, its current state in `name`. A connection's addresses may be of
+/// family 0: not told yet (nc_getsockname asks).
 bool nc_identify(int fd, struct nc_name *name);
 
-/// Whether the app's end has a name of its own: made by socket(), not by accept().
+/// Whether the app's end was made by socket(), not by accept().
 bool nc_made_by_socket(int fd);
 
 /// The marks of a socket: the complement of its SO_INCOMING_CPU, which is -1 at the start (socket(7), Linux 4.4).

@@ -4,11 +4,22 @@
 
 #include "intercept.h"
 
+// Both ways shut looks to the daemon like the last close: it lets go of the connection, whose addresses may still be asked for.
+static void keep_names(int fd, const struct nc_name *name) {
+  if (name->local.family != 0) return;
+  struct nc_request request = {.op = NC_OP_NAMES};
+  struct nc_reply reply;
+  (void)nc_rpc(&request, fd, &reply, NULL, false); // the name stays with the pair
+}
+
 int nc_shutdown(int fd, const struct nc_name *name, int how) {
   if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return -EINVAL;
   if (name->state == NC_STATE_DATAGRAM) return nc_datagram_shutdown(fd, how);
   switch (name->state) {
-  case NC_STATE_CONNECTED: return nc_is_over(fd) ? -ENOTCONN : nc_raw_shutdown(fd, how);
+  case NC_STATE_CONNECTED:
+    if (nc_is_over(fd)) return -ENOTCONN;
+    if (how != SHUT_WR) keep_names(fd, name);
+    return nc_raw_shutdown(fd, how);
   case NC_STATE_LISTENING:
     if ((nc_marks(fd) & NC_MARK_SHUT) != 0) return -ENOTCONN;
     if (how == SHUT_WR) return 0;

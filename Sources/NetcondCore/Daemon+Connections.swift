@@ -103,17 +103,24 @@ extension Daemon {
     socket.pointee.connectedAt = now
     socket.pointee.local = local
     socket.pointee.remote = remote
-    Pair.bindName(socket.pointee.fd, name(of: socket, NC_STATE_CONNECTED))
     if socket.pointee.borrowedEnd < 0 {
       let appEnd = appEnds.borrow(
         inode: socket.pointee.appInode, process: socket.pointee.appProcess, since: now)
       socket.pointee.borrowedEnd = appEnd ?? -1  // not found: its small send buffer will do
     }
+    if !Pair.markStanding(app: socket.pointee.borrowedEnd) { nameConnection(socket) }
     // In this order: each of the two is an edge to epoll, and they are one as long as the app does not look in between.
     Pair.drain(daemon: socket.pointee.fd, bytes: socket.pointee.fillerBytes)
     Pair.setSendBuffer(socket.pointee.borrowedEnd, socket.pointee.options.pairSendBufferBytes)
     if socket.pointee.borrowedEnd >= 0 { close(socket.pointee.borrowedEnd) }
     socket.pointee.borrowedEnd = -1
+  }
+
+  /// Names the daemon's end of a connection, if it is not named yet: it costs more the more names there are.
+  func nameConnection(_ socket: UnsafeMutablePointer<Socket>) {
+    guard !socket.pointee.isNamed else { return }
+    socket.pointee.isNamed = true
+    Pair.bindName(socket.pointee.fd, name(of: socket, NC_STATE_CONNECTED))
   }
 
   func connectFailed(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ error: Int32) {
@@ -316,7 +323,7 @@ extension Daemon {
     }
     count(\.accepted)
     networks[accepted.pointee.network].socketsByCookie[cookie] = key.bits
-    Pair.bindName(pair.daemon, name(of: accepted, NC_STATE_CONNECTED))
+    nc_set_marks(pair.app, streamMarks(family: accepted.pointee.family))
     return (key, pair.app)
   }
 

@@ -56,13 +56,16 @@ extension Daemon {
     listener.pointee.habits[keyPath: habit] += 1
   }
 
-  /// What a stream's app end is marked with from the start.
-  var spinMarks: Int32 { options.spinNanoseconds > 0 ? Int32(NC_MARK_SPINS) : 0 }
+  /// What a stream's app end is marked with from the start (`NC_MARK_MADE` besides, where socket() made it).
+  func streamMarks(family: Int32) -> Int32 {
+    Int32(NC_MARK_STREAM) | (family == AF_INET6 ? Int32(NC_MARK_V6) : 0)
+      | (options.spinNanoseconds > 0 ? Int32(NC_MARK_SPINS) : 0)
+  }
 
   /// Begins an accepted connection as its app would have it.
   func applyHabits(of listener: UnsafeMutablePointer<Socket>, to socket: UnsafeMutablePointer<Socket>, appEnd: Int32) {
     let habits = listener.pointee.habits
-    var marks: Int32 = spinMarks
+    var marks: Int32 = 0
     if habits.noDelay >= Habits.least, !socket.pointee.options.noDelay {
       socket.pointee.options.values[.tcp(1)] = 1
       marks |= Int32(NC_MARK_NODELAY)
@@ -71,7 +74,7 @@ extension Daemon {
       socket.pointee.coalesces = true
       marks |= Int32(NC_MARK_COALESCES)
     }
-    if marks != 0 { nc_set_marks(appEnd, marks) }
+    if marks != 0 { nc_set_marks(appEnd, streamMarks(family: socket.pointee.family) | marks) }
   }
 
   /// Gives the stack what the options of a connection, or of a listener, say.
@@ -132,13 +135,13 @@ extension Daemon {
   /// Linux. What was set is forgotten; nothing has an effect any more.
   /// - Returns: 0 or an errno; ENOTSOCK where `descriptor` is no app's end of this daemon's.
   func answerForEnded(_ request: nc_request, _ descriptor: Int32, _ reply: inout nc_reply) -> Int32 {
-    let found = Pair.name(descriptor, ofOtherEnd: true) ?? Pair.name(descriptor, ofOtherEnd: false)
-    guard let name = found, name.daemon_nonce == nonce, name.type == UInt8(SOCK_STREAM.rawValue) else {
-      return ENOTSOCK
-    }
-    var options = SocketOptions(SocketKind(transport: .stream, isV6: Int32(name.family) == AF_INET6))
+    let name = Pair.name(descriptor, ofOtherEnd: true)
+    guard name.map({ $0.daemon_nonce == nonce && $0.type == UInt8(SOCK_STREAM.rawValue) }) ?? true,
+      let family = name.map({ Int32($0.family) }) ?? Pair.markedFamily(descriptor)
+    else { return ENOTSOCK }
+    var options = SocketOptions(SocketKind(transport: .stream, isV6: family == AF_INET6))
     var context = OptionContext()
-    context.localPort = Int32(name.local.endpoint?.port ?? 0)
+    context.localPort = Int32(name?.local.endpoint?.port ?? 0)
     context.phase = context.localPort == 0 ? .idle : .bound
     switch UInt32(request.op) {
     case NC_OP_SETSOCKOPT.rawValue: return setOption(request, in: &options, context)

@@ -77,7 +77,7 @@ extension Daemon {
       return false
     }
     if request.op == UInt16(NC_OP_SOCKET.rawValue) {
-      guard descriptors.count <= 1, descriptors.allSatisfy(Pair.hasName) else { return false }
+      guard descriptors.count <= 1, descriptors.allSatisfy(Pair.isKnown) else { return false }
       let model = descriptors.first.flatMap { takeModel($0, network: networks[client.pointee.network]) }
       let appEnd = makeSocket(request, client, model: model, reply: &reply)
       defer { if let appEnd { close(appEnd) } }
@@ -167,6 +167,7 @@ extension Daemon {
       return connect(key, socket, to: remote, appEnd: descriptors.removeLast())
     case NC_OP_NAMES.rawValue:
       fillNames(socket, &reply)
+      if socket.pointee.state == .connected { nameConnection(socket) }
       return 0
     case NC_OP_SETSOCKOPT.rawValue: return setOption(request, socket, appEnd: descriptors[0], &reply)
     case NC_OP_URGENT.rawValue: return expectUrgent(key, socket)
@@ -234,14 +235,13 @@ extension Daemon {
     socket.appInode = nc_socket_inode(pair.app)
     socket.appProcess = process
     socket.fillerBytes = Pair.fill(app: pair.app)
-    if spinMarks != 0 { nc_set_marks(pair.app, spinMarks) }
+    nc_set_marks(pair.app, streamMarks(family: family) | Int32(NC_MARK_MADE))
     guard let key = sockets.insert(socket), let made = sockets.pointer(key) else {
       close(pair.daemon)
       close(pair.app)
       count(\.refusals)
       return nil
     }
-    Pair.bindName(pair.app, name(of: made, NC_STATE_NEW))
     network.socketsByCookie[cookie] = key.bits
     armHangUp(key, made)
     return (key, pair.app)

@@ -65,8 +65,9 @@ extension Daemon {
     guard let cookie = Pair.cookie(descriptor) else { return nil }
     let direct = Pair.directNames(descriptor, nonce: nonce)
     guard direct != nil || retained[cookie] != nil else { return nil }
-    let family = Pair.name(descriptor, ofOtherEnd: true)?.family ?? Pair.name(descriptor, ofOtherEnd: false)?.family
-    let kind = SocketKind(transport: .stream, isV6: family.map { Int32($0) } == AF_INET6)
+    let named = Pair.name(descriptor, ofOtherEnd: true) ?? Pair.name(descriptor, ofOtherEnd: false)
+    let family = named.map { Int32($0.family) } ?? Pair.markedFamily(descriptor)
+    let kind = SocketKind(transport: .stream, isV6: family == AF_INET6)
     var entry = retained[cookie] ?? RetainedSockets.Entry(options: SocketOptions(kind))
     let context = retainedOptionContext(direct)
     switch UInt32(request.op) {

@@ -178,6 +178,7 @@ extension Daemon {
 
   /// No process has the app's end any more.
   func appClosed(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    socket.pointee.isAbandoned = true
     if let host = socket.pointee.host, socket.pointee.state == .connected {
       return outsideAppClosed(key, socket, host)
     }
@@ -393,6 +394,8 @@ extension Daemon {
         return retryLater()
       }
     }
+    // The name stays readable: an app may ask for the addresses of a connection that is over.
+    if !socket.pointee.isAbandoned, socket.pointee.remote != nil, socket.pointee.connectedAt != 0 { nameConnection(socket) }
     close(socket.pointee.fd)
     _ = sockets.remove(key)
   }

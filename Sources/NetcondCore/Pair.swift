@@ -8,7 +8,7 @@ package import NetcondRPC
 /// Theory of operation (shared/design/sockets.md): the app's end is all the app ever holds, from socket() to close().
 /// "Not yet connected" is told by a full send buffer: before the app gets its end, the buffer is shrunk to the kernel's
 /// least (4,608 bytes, SOCK_MIN_SNDBUF) and filled; draining it at the daemon's end makes the app's end writable, closing
-/// with it unread gives the poll mask of a refused connection. Names bound to the ends tell the library what the pair is
+/// with it unread gives the poll mask of a refused connection. Marks and names of the ends tell the library what the pair is
 /// (docs/rpc.md).
 enum Pair {
   /// Bytes an app may have written that the daemon has not read, once connected. Half a MiB was the best of those measured
@@ -135,8 +135,26 @@ enum Pair {
     return nil
   }
 
-  /// Whether either end of the pair has a name of a daemon's, be it of this run or another.
-  static func hasName(_ fd: Int32) -> Bool { readName(fd, getsockname) != nil || readName(fd, getpeername) != nil }
+  /// Whether `fd` is an end of a daemon's pair, be it of this run or another.
+  static func isKnown(_ fd: Int32) -> Bool {
+    markedFamily(fd) != nil || readName(fd, getsockname) != nil || readName(fd, getpeername) != nil
+  }
+
+  /// Tells the library that the connection of this end stands (NC_STANDING); false where that cannot be.
+  static func markStanding(app fd: Int32) -> Bool {
+    var priority = Int32(NC_STANDING)
+    return setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, socklen_t(MemoryLayout<Int32>.size)) == 0
+  }
+
+  /// The family that marks tell, of an app's end of a stream; nil of all else.
+  static func markedFamily(_ fd: Int32) -> Int32? {
+    var word: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    guard getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &word, &size) == 0 else { return nil }
+    let marks = ~word
+    guard marks & Int32(NC_MARK_STREAM_MASK) == Int32(NC_MARK_STREAM) else { return nil }
+    return marks & Int32(NC_MARK_V6) != 0 ? AF_INET6 : AF_INET
+  }
 
   private static func readName(
     _ fd: Int32, _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32

@@ -103,6 +103,10 @@ struct Socket: ~Copyable {
   var connectedAt: UInt64 = 0
   /// Made ahead, and not known to be taken by an app.
   var isPrepared = false
+  /// The daemon's end has the name of the connection.
+  var isNamed = false
+  /// No app holds its end any more.
+  var isAbandoned = false
   /// Made by an accept, with the byte in front that tells whether an app has taken it.
   var isOffered = false
   /// What the app is to find instead of end of file: an errno, or 0.

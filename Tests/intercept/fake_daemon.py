@@ -18,14 +18,15 @@ import struct
 import threading
 
 MAGIC = 0x444E434E
-VERSION = 3
+VERSION = 4
 PENDING_PORT = 82
 UNREACHABLE_PORT = 83
-NEW, CONNECTED, LISTENING, FAILED = range(4)
+CONNECTED, LISTENING, FAILED = range(1, 4)
+MARK_STREAM, MARK_V6, MARK_MADE = 0x4E << 24, 1 << 11, 1 << 12
 OPTION_NULL, OPTION_COALESCE, REQUEST_POSTED = 1, 2, 1
 SOCKET, BIND, LISTEN, CONNECT, NAMES, SETSOCKOPT, GETSOCKOPT = range(1, 8)
 DISPENSER, REFILL, PREPARED_LOW, BATCH = 12, 13, 1, 3
-SO_COOKIE, TCP_INFO = 57, 11
+SO_COOKIE, SO_INCOMING_CPU, TCP_INFO = 57, 49, 11
 TCP_ESTABLISHED, TCP_SYN_SENT, TCP_CLOSE, TCP_LISTEN = 1, 2, 7, 10
 REQUEST = struct.Struct("=IHHII4i24s8s320s")
 REPLY = struct.Struct("=IHHIi4i24s24s8s256s")
@@ -239,7 +240,8 @@ class FakeDaemon(threading.Thread):
 
     def make(self, family, kind, protocol):
         made = Pair(self, family, kind, protocol)
-        made.app.bind(made.name(NEW))
+        marks = MARK_STREAM | MARK_MADE | (MARK_V6 if family == socket.AF_INET6 else 0)
+        made.app.setsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU, ~marks)
         made.fill()
         self.pairs[made.cookie] = made
         return made

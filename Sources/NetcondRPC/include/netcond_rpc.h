@@ -16,7 +16,7 @@
 #include "netcond_arena.h"
 
 #define NC_RPC_MAGIC 0x444e434eu /* "NCND" as bytes in memory on a little-endian machine */
-#define NC_RPC_VERSION 3u
+#define NC_RPC_VERSION 4u
 
 /// An internet address, 24 bytes. `family` 0 means "none".
 struct nc_address {
@@ -167,8 +167,8 @@ enum {
 
 /// What the pair is, as told by a name.
 enum nc_state {
-  NC_STATE_NEW = 0,       /* only on the app's end: made, nothing final yet (bound or connecting at most) */
-  NC_STATE_CONNECTED = 1, /* on the daemon's end: addresses are final */
+  NC_STATE_NEW = 0,       /* of marks only: made, nothing final yet (bound or connecting at most) */
+  NC_STATE_CONNECTED = 1, /* of marks; or on the daemon's end, once asked for: addresses are final */
   NC_STATE_LISTENING = 2, /* on the daemon's end: `local` is final */
   NC_STATE_FAILED = 3,    /* on the daemon's end: connect failed with `error`; the end is closed */
   NC_STATE_DATAGRAM = 4,  /* on the daemon's end of a datagram socket, from the start; its addresses are asked by RPC */
@@ -186,15 +186,25 @@ enum {
   NC_MARK_NODELAY = 1 << 3,
   /* The daemon coalesces what the app sends: TCP_CORK needs no telling, and is the app end's SO_BROADCAST. */
   NC_MARK_COALESCES = 1 << 4,
+  /* What tells the app's end of a stream, while the daemon's end has no name; set before the app has it. */
+  NC_MARK_STREAM = 0x4e << 24,
+  NC_MARK_STREAM_MASK = 0x7f << 24,
   /* Of a stream: the daemon polls (--busy-poll), and so may the library before it sleeps. */
   NC_MARK_SPINS = 1 << 10,
+  NC_MARK_V6 = 1 << 11,   /* its family is AF_INET6 */
+  NC_MARK_MADE = 1 << 12, /* made by socket(): connected once its NC_STANDING is set; else by accept, thus connected */
 };
+
+/// SO_PRIORITY of an app's end whose connection stands: an option that unix sockets do not use, and that one call sets, whatever
+/// the library does to the marks at the same time.
+#define NC_STANDING 1
 
 #define NC_NAME_MAGIC "\0netcond" /* 8 bytes; the first NUL makes the name abstract (unix(7)) */
 #define NC_NAME_MAGIC_BYTES 8
 
-/// The bytes of sun_path of a bound end: exactly 80. The app's end is named at socket() (state NEW); the daemon's end is
-/// named once, when the state becomes final. An end made by accept has a name on the daemon's end only.
+/// The bytes of sun_path of a bound end: exactly 80. The daemon's end is named once, where the state becomes final; that of a
+/// connection only when its addresses are first asked for, or when it is over: the kernel looks through a list of names for each
+/// new one, which grows with them (unix_abstract_hash: 256 lists).
 struct nc_name {
   uint8_t magic[NC_NAME_MAGIC_BYTES]; /* NC_NAME_MAGIC */
   uint8_t version;                    /* NC_RPC_VERSION */
