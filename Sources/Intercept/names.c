@@ -4,38 +4,43 @@
 
 #include "intercept.h"
 
-static int ask(int fd, struct nc_reply *reply) {
-  struct nc_request request = {.op = NC_OP_NAMES};
-  return nc_rpc(&request, fd, reply, NULL, false);
+// What the name tells, or the daemon.
+static int find(int fd, const struct nc_name *name, struct nc_address *local, struct nc_address *remote) {
+  struct nc_name seen = *name;
+  if (seen.state == NC_STATE_NEW || seen.state == NC_STATE_DATAGRAM || seen.local.family == 0) {
+    struct nc_request request = {.op = NC_OP_NAMES};
+    struct nc_reply reply;
+    int error = nc_rpc(&request, fd, &reply, NULL, false);
+    if (error == 0) {
+      *local = reply.local;
+      *remote = reply.remote;
+      return 0;
+    }
+    // Over meanwhile, and named for that.
+    if (!nc_identify(fd, &seen) || seen.state == NC_STATE_NEW || seen.local.family == 0) return error;
+  }
+  *local = seen.local;
+  *remote = seen.remote;
+  return 0;
 }
 
 int nc_getsockname(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length) {
+  struct nc_address local, remote;
   int error = nc_address_check_room(address, length);
+  if (error == 0) error = find(fd, name, &local, &remote);
   if (error != 0) return error;
-  if (name->state != NC_STATE_NEW && name->state != NC_STATE_DATAGRAM && name->local.family != 0) {
-    nc_address_write(name->family, &name->local, address, length);
-    return 0;
-  }
-  struct nc_reply reply;
-  error = ask(fd, &reply);
-  if (error != 0) return error;
-  nc_address_write(name->family, &reply.local, address, length); // not bound: family 0, all zero, as Linux says it
+  nc_address_write(name->family, &local, address, length); // not bound: family 0, all zero, as Linux says it
   return 0;
 }
 
 int nc_getpeername(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length) {
   if (name->state == NC_STATE_DATAGRAM) return nc_datagram_peername(fd, name, address, length);
   if (name->state != NC_STATE_CONNECTED || nc_is_over(fd)) return -ENOTCONN;
+  struct nc_address local, remote;
   int error = nc_address_check_room(address, length);
+  if (error == 0) error = find(fd, name, &local, &remote);
   if (error != 0) return error;
-  if (name->remote.family != 0) {
-    nc_address_write(name->family, &name->remote, address, length);
-    return 0;
-  }
-  struct nc_reply reply;
-  error = ask(fd, &reply);
-  if (error != 0) return error;
-  if (reply.remote.family == 0) return -ENOTCONN;
-  nc_address_write(name->family, &reply.remote, address, length);
+  if (remote.family == 0) return -ENOTCONN;
+  nc_address_write(name->family, &remote, address, length);
   return 0;
 }

@@ -89,7 +89,9 @@ extension Daemon {
     case 0: appEnded(key, socket)
     case ENOBUFS: starved.append(key)
     case EINTR, EAGAIN: armReceive(key, socket)
-    case ECONNRESET: resetConnection(key, socket)  // the app closed with bytes unread: TCP answers with RST
+    case ECONNRESET:  // the app closed with bytes unread: TCP answers with RST
+      socket.pointee.isAbandoned = true
+      resetConnection(key, socket)
     case ECANCELED:
       if socket.pointee.drains || socket.pointee.sendsUrgent || socket.pointee.arena != nil { armReceive(key, socket) }
     default:
@@ -273,6 +275,7 @@ extension Daemon {
     case ...0, EINTR, EAGAIN, ENOBUFS, ENOMEM: return true
     case EPIPE, ECONNRESET:
       if Pair.isHungUp(socket.pointee.fd) {  // closed with bytes unread
+        socket.pointee.isAbandoned = true
         resetConnection(key, socket)
         return false
       }
@@ -350,6 +353,8 @@ extension Daemon {
   /// Closes the daemon's end as soon as no operation holds it. The connection must have been dealt with.
   func closeSocket(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     guard socket.pointee.state != .closing else { return }
+    // An app may ask for the addresses of a connection that is over: the name stays readable.
+    if socket.pointee.state == .connected, !socket.pointee.isAbandoned { nameConnection(socket) }
     if let connection = socket.pointee.connection {
       stack.abort(connection)
       socket.pointee.connection = nil
@@ -394,8 +399,6 @@ extension Daemon {
         return retryLater()
       }
     }
-    // The name stays readable: an app may ask for the addresses of a connection that is over.
-    if !socket.pointee.isAbandoned, socket.pointee.remote != nil, socket.pointee.connectedAt != 0 { nameConnection(socket) }
     close(socket.pointee.fd)
     _ = sockets.remove(key)
   }

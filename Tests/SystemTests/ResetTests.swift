@@ -32,6 +32,20 @@ extension SystemTests {
       #expect(try app.answer(seconds: 5) == "error ECONNRESET")
     }
 
+    @Test("after a reset, or shut down both ways, a connection's own address can still be asked for", .needsTap, arguments: AppRole.allCases)
+    func localAddressAfterEnd(role: AppRole) throws {
+      let stage = try TapStage()
+      let (app, peer) = try connected(stage, role)
+      try app.begin("recv a 1")
+      try peer.must("reset p")
+      #expect(try app.answer(seconds: 5) == "error ECONNRESET")
+      #expect(try app.must("local a").hasPrefix(Address.app + " "))
+      let another = try TapStage()
+      let (other, _) = try connected(another, role)
+      try other.must("shutdown a rdwr")
+      #expect(try other.must("local a").hasPrefix(Address.app + " "))
+    }
+
     @Test("the peer resets behind unread bytes: they are not lost", .needsTap, arguments: AppRole.allCases)
     func peerResetsBehindData(role: AppRole) throws {
       let stage = try TapStage()
