@@ -11,7 +11,7 @@ struct TurnPriority {
   private static let windowNanoseconds: UInt64 = 16_000_000
   /// Fewer turns in a window say nothing.
   private static let leastTurns: UInt64 = 16
-  private static let quietWindowsNeeded = 4
+  private static let quietWindowsNeeded = 3
   private static let raise: Int32 = 10
   private static let process = __priority_which_t(PRIO_PROCESS.rawValue)
 
@@ -38,7 +38,7 @@ struct TurnPriority {
     turns += 1
     guard now >= windowStart + Self.windowNanoseconds else { return }
     if turns >= Self.leastTurns {
-      let isQuiet = !isBulk && completions - completionsBefore < 2 * turns
+      let isQuiet = !isBulk && 2 * (completions - completionsBefore) < 3 * turns
       quietWindows = isQuiet ? quietWindows + 1 : 0
       set(isRaised: quietWindows >= Self.quietWindowsNeeded)
     }

@@ -34,7 +34,7 @@ import Testing
     #expect(getpriority(Self.process, 0) == before)
     daemon.run(turns: 1000, completionsEach: 1)
     #expect(daemon.priority.isRaised)
-    daemon.run(turns: 400, completionsEach: 3)
+    daemon.run(turns: 400, completionsEach: 2)
     #expect(!daemon.priority.isRaised)
     #expect(getpriority(Self.process, 0) == before)
   }
