@@ -52,12 +52,6 @@ static uint64_t inode_of(int fd) {
   return nc_raw(SYS_fstat, fd, (long)&status, 0, 0, 0, 0) == 0 && S_ISREG(status.st_mode) ? status.st_ino : 0;
 }
 
-static uint64_t cookie_of(int fd) {
-  uint64_t cookie = 0;
-  socklen_t length = sizeof cookie;
-  return nc_raw_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
-}
-
 static bool enter(struct entry *entry) {
   uint32_t users = __atomic_load_n(&entry->users, __ATOMIC_RELAXED);
   while ((users & EXCLUSIVE) == 0)
@@ -113,7 +107,7 @@ static void open_arena(struct entry *entry, int fd) {
       long mapped = nc_raw(SYS_mmap, 0, NC_ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
       if (mapped >= 0 && keep_token(memory)) {
         entry->fd = fd;
-        entry->cookie = cookie_of(fd);
+        entry->cookie = nc_cookie(fd);
         entry->small = 0;
         entry->arena = (struct nc_arena *)mapped;
         __atomic_store_n(&nc_arenas_used, true, __ATOMIC_RELAXED);
@@ -274,7 +268,7 @@ void nc_arena_note(int fd, ssize_t bytes) {
   if (kib < HABIT_KIB || nc_is_sandboxed()) return;
   int error = errno;
   // Another's, that has gone?
-  if (__atomic_load_n(&entry->arena, __ATOMIC_RELAXED) != NULL && cookie_of(entry->fd) != entry->cookie) forget(entry);
+  if (__atomic_load_n(&entry->arena, __ATOMIC_RELAXED) != NULL && nc_cookie(entry->fd) != entry->cookie) forget(entry);
   if (__atomic_load_n(&entry->arena, __ATOMIC_RELAXED) == NULL) open_arena(entry, fd);
   errno = error;
 }
@@ -290,9 +284,9 @@ bool nc_arena_send(int fd, const struct iovec *parts, size_t count, int flags, s
   bool is_sent = false, is_stale = false;
   if (arena != NULL && entry->fd == fd) {
     if (bytes < LEAST_BYTES) {
-      if (__atomic_add_fetch(&entry->small, 1, __ATOMIC_RELAXED) == SMALL_WRITES && cookie_of(fd) == entry->cookie)
+      if (__atomic_add_fetch(&entry->small, 1, __ATOMIC_RELAXED) == SMALL_WRITES && nc_cookie(fd) == entry->cookie)
         (void)set_width(fd, arena, false);
-    } else if (cookie_of(fd) != entry->cookie) {
+    } else if (nc_cookie(fd) != entry->cookie) {
       is_stale = true;
     } else if (inode_of(token_fd) == token_inode && is_readable(entry, parts, count)) {
       __atomic_store_n(&entry->small, 0, __ATOMIC_RELAXED);

@@ -70,6 +70,12 @@ bool nc_made_by_socket(int fd) {
   return is_marked(marks) && (marks & NC_MARK_MADE) != 0;
 }
 
+uint64_t nc_cookie(int fd) {
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  return nc_raw_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
 int nc_marks(int fd) {
   int word = 0;
   socklen_t length = sizeof word;

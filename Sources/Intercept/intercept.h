@@ -192,6 +192,9 @@ bool nc_identify(int fd, struct nc_name *name);
 /// Whether the app's end was made by socket(), not by accept().
 bool nc_made_by_socket(int fd);
 
+/// The kernel's number of a socket, which no other ever has (SO_COOKIE, Linux 5.12 for unix); 0: no socket.
+uint64_t nc_cookie(int fd);
+
 /// The marks of a socket: the complement of its SO_INCOMING_CPU, which is -1 at the start (socket(7), Linux 4.4).
 int nc_marks(int fd);
 void nc_mark(int fd, int marks);

@@ -94,21 +94,15 @@ static uint64_t process_number(void) {
   return (uint64_t)(fork_count() & 1023) << 22 | pid;
 }
 
-static uint64_t cookie_of(int fd) {
-  uint64_t cookie = 0;
-  socklen_t length = sizeof cookie;
-  return nc_raw_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
-}
-
 // Whether the slot's fd still is, in this process, the connection it was.
 static bool is_open(const struct slot *slot) {
   uint64_t cookie = __atomic_load_n(&slot->cookie, __ATOMIC_RELAXED);
-  return cookie != 0 && cookie_of(__atomic_load_n(&slot->fd, __ATOMIC_RELAXED)) == cookie;
+  return cookie != 0 && nc_cookie(__atomic_load_n(&slot->fd, __ATOMIC_RELAXED)) == cookie;
 }
 
 static bool is_dispenser_open(const struct dispenser *dispenser) {
   uint64_t cookie = __atomic_load_n(&dispenser->cookie, __ATOMIC_RELAXED);
-  return cookie != 0 && cookie_of(__atomic_load_n(&dispenser->fd, __ATOMIC_RELAXED)) == cookie;
+  return cookie != 0 && nc_cookie(__atomic_load_n(&dispenser->fd, __ATOMIC_RELAXED)) == cookie;
 }
 
 static void close_all(const struct slot *slot) {
@@ -211,7 +205,7 @@ static int open_connection(struct slot *slot) {
   }
   fd = nc_raise_fd(fd);
   __atomic_store_n(&slot->fd, fd, __ATOMIC_RELAXED);
-  __atomic_store_n(&slot->cookie, cookie_of(fd), __ATOMIC_RELAXED);
+  __atomic_store_n(&slot->cookie, nc_cookie(fd), __ATOMIC_RELAXED);
   return 0;
 }
 
@@ -411,7 +405,7 @@ static void open_dispenser(struct slot *slot, struct dispenser *dispenser, int f
   if (exchange(slot, &request, -1, &reply, &fd, true) != 0 || fd < 0) return;
   fd = nc_raise_fd(fd);
   __atomic_store_n(&dispenser->fd, fd, __ATOMIC_RELAXED);
-  __atomic_store_n(&dispenser->cookie, cookie_of(fd), __ATOMIC_RELAXED);
+  __atomic_store_n(&dispenser->cookie, nc_cookie(fd), __ATOMIC_RELAXED);
 }
 
 void nc_want_prepared(int family) {
