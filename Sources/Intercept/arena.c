@@ -33,7 +33,7 @@ struct entry {
   int32_t fd;     /* valid with `arena` */
   uint64_t cookie;
   struct nc_arena *arena;
-  uint64_t seen;  /* the app's memory that could be read last: first page << 28 | pages; and how often that was relied on */
+  uint64_t seen;  /* the app's memory that could be read last: first page << 20 | pages; and how often that was relied on */
   uint32_t relied;
   int32_t kib;    /* written in large pieces, by whichever fds have this entry */
   int32_t small;
@@ -45,6 +45,7 @@ bool nc_arenas_used;
 // The fd that goes with markers: the first arena's own. A program may close it or put another in its place, which must
 // not be kept open by us: so it is looked at each time.
 static int token_fd = -1;
+enum { TOKEN_COMES = -2 };
 static uint64_t token_inode;
 
 static uint64_t inode_of(int fd) {
@@ -78,44 +79,49 @@ static void forget(struct entry *entry) {
 }
 
 static bool keep_token(int fd) {
-  int token = __atomic_load_n(&token_fd, __ATOMIC_ACQUIRE);
-  if (token >= 0 && inode_of(token) == token_inode) {
+  int token = -1;
+  if (!__atomic_compare_exchange_n(&token_fd, &token, TOKEN_COMES, false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)) {
     nc_raw_close(fd);
-    return true;
-  }
-  if (token >= 0) { // closed by the program: it will do so again
-    nc_raw_close(fd);
-    return false;
+    // Else closed by the program, which will do so again; or another thread's is just coming.
+    return token != TOKEN_COMES && inode_of(token) == token_inode;
   }
   token_inode = inode_of(fd);
-  fd = nc_raise_fd(fd);
-  __atomic_store_n(&token_fd, fd, __ATOMIC_RELEASE);
+  __atomic_store_n(&token_fd, nc_raise_fd(fd), __ATOMIC_RELEASE);
   return true;
 }
 
-// Asks for the connection's arena. Whatever comes of it, the write that led here goes through the pair.
+// The arena of the connection, mapped; NULL where there is none. -EAGAIN in `*status`: later.
+static struct nc_arena *map_arena(int fd, int *status) {
+  struct nc_request request = {.op = NC_OP_ARENA};
+  struct nc_reply reply;
+  int memory = -1;
+  *status = nc_rpc(&request, fd, &reply, &memory, true);
+  if (*status != 0 || memory < 0) return NULL;
+  long mapped = nc_raw(SYS_mmap, 0, NC_ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  if (mapped < 0) {
+    nc_raw_close(memory);
+    return NULL;
+  }
+  if (keep_token(memory)) return (struct nc_arena *)mapped;
+  (void)nc_raw(SYS_munmap, mapped, NC_ARENA_BYTES, 0, 0, 0, 0);
+  return NULL;
+}
+
+// Asks for the connection's arena. Whatever comes of it, the write that led here has gone through the pair.
 static void open_arena(struct entry *entry, int fd) {
   struct nc_name name;
   if (!enter_alone(entry)) return;
   entry->kib = REFUSED_KIB;
   if (entry->arena == NULL && nc_identify(fd, &name) && name.type == SOCK_STREAM && name.state == NC_STATE_CONNECTED) {
-    struct nc_request request = {.op = NC_OP_ARENA};
-    struct nc_reply reply;
-    int memory = -1, status = nc_rpc(&request, fd, &reply, &memory, true);
+    int status;
+    struct nc_arena *arena = map_arena(fd, &status);
     if (status == -EAGAIN) entry->kib = HABIT_KIB;
-    if (status == 0 && memory >= 0) {
-      long mapped = nc_raw(SYS_mmap, 0, NC_ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-      if (mapped >= 0 && keep_token(memory)) {
-        entry->fd = fd;
-        entry->cookie = nc_cookie(fd);
-        entry->small = 0;
-        entry->arena = (struct nc_arena *)mapped;
-        __atomic_store_n(&nc_arenas_used, true, __ATOMIC_RELAXED);
-      } else if (mapped >= 0) {
-        (void)nc_raw(SYS_munmap, mapped, NC_ARENA_BYTES, 0, 0, 0, 0);
-      } else {
-        nc_raw_close(memory);
-      }
+    if (arena != NULL) {
+      entry->fd = fd;
+      entry->cookie = nc_cookie(fd);
+      entry->small = 0;
+      entry->arena = arena;
+      __atomic_store_n(&nc_arenas_used, true, __ATOMIC_RELAXED);
     }
   }
   leave_alone(entry);
@@ -149,7 +155,7 @@ static bool is_readable(struct entry *entry, const struct iovec *parts, size_t c
   size_t pages;
   if (count == 1) {
     pages_of(parts->iov_base, parts->iov_len, &first, &pages);
-    uint64_t key = (uint64_t)first << 28 | pages; // addresses have 57 bits at most, writes 2 GiB
+    uint64_t key = (uint64_t)first << 20 | pages; // a program's addresses have 56 bits at most, writes 2 GiB
     if (__atomic_load_n(&entry->seen, __ATOMIC_RELAXED) == key &&
         __atomic_add_fetch(&entry->relied, 1, __ATOMIC_RELAXED) % RELY_TIMES != 0)
       return true;
@@ -254,10 +260,9 @@ static size_t total_of(const struct iovec *parts, size_t count) {
   return bytes;
 }
 
-bool nc_arena_can_read(const struct iovec *parts, size_t count) {
+static bool is_list_readable(const struct iovec *parts, size_t count) {
   uintptr_t first;
   size_t pages;
-  if (count == 0 || count > MOST_PARTS) return false;
   pages_of(parts, count * sizeof *parts, &first, &pages);
   return can_read(first, pages);
 }
@@ -273,11 +278,12 @@ void nc_arena_note(int fd, ssize_t bytes) {
   errno = error;
 }
 
-bool nc_arena_send(int fd, const struct iovec *parts, size_t count, int flags, ssize_t *sent) {
-  if (fd < 0 || count == 0) return false;
+bool nc_arena_send(int fd, const struct iovec *parts, size_t count, bool is_apps, int flags, ssize_t *sent) {
+  if (fd < 0 || count == 0 || count > MOST_PARTS) return false;
   struct entry *entry = &entries[fd % ENTRIES];
   if (__atomic_load_n(&entry->arena, __ATOMIC_RELAXED) == NULL || __atomic_load_n(&entry->fd, __ATOMIC_RELAXED) != fd)
     return false;
+  if (is_apps && !is_list_readable(parts, count)) return false;
   if (!enter(entry)) return false;
   struct nc_arena *arena = entry->arena;
   size_t bytes = total_of(parts, count);

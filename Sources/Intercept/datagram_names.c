@@ -63,9 +63,8 @@ int nc_datagram_connect(int fd, const struct nc_name *name, const struct sockadd
 
 int nc_datagram_peername(int fd, const struct nc_name *name, struct sockaddr *address, socklen_t *length) {
   if ((nc_marks(fd) & NC_MARK_CONNECTED) == 0) return -ENOTCONN;
-  struct nc_request request = {.op = NC_OP_NAMES};
   struct nc_reply reply;
-  int error = nc_rpc(&request, fd, &reply, NULL, false);
+  int error = nc_ask_names(fd, &reply);
   if (error != 0) return error;
   if (reply.remote.family == 0 || reply.remote.port == 0) return -ENOTCONN; // a ping socket's peer never has a port
   error = nc_address_check_room(address, length);

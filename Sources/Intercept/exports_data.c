@@ -86,14 +86,14 @@ static inline ssize_t noted(int fd, ssize_t sent) {
 static ssize_t send_plain(int fd, const void *data, size_t bytes, int flags) {
   ssize_t sent;
   struct iovec part = {.iov_base = (void *)data, .iov_len = bytes};
-  if (nc_arenas_are_used() && !nc_is_sandboxed() && nc_arena_send(fd, &part, 1, flags, &sent)) return sent;
+  if (nc_arenas_are_used() && !nc_is_sandboxed() && nc_arena_send(fd, &part, 1, false, flags, &sent)) return sent;
   return noted(fd, nc_native()->send(fd, data, bytes, flags | MSG_NOSIGNAL));
 }
 
 static ssize_t send_plain_message(int fd, const struct msghdr *message, int flags) {
   ssize_t sent;
-  if (nc_arenas_are_used() && !nc_is_sandboxed() && nc_arena_can_read(message->msg_iov, message->msg_iovlen) &&
-      nc_arena_send(fd, message->msg_iov, message->msg_iovlen, flags, &sent))
+  if (nc_arenas_are_used() && !nc_is_sandboxed() &&
+      nc_arena_send(fd, message->msg_iov, message->msg_iovlen, true, flags, &sent))
     return sent;
   return noted(fd, nc_native()->sendmsg(fd, message, flags | MSG_NOSIGNAL));
 }

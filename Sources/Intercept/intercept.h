@@ -253,6 +253,9 @@ static inline bool nc_is_sandboxed(void) { return __atomic_load_n(&nc_sandbox, _
 
 // rpc.c
 
+/// NC_OP_NAMES: the addresses of `fd`, which gives a connection its name. Returns 0 or a negative errno.
+int nc_ask_names(int fd, struct nc_reply *reply);
+
 /// Moves an fd of ours out of the program's way. Returns its new number, or `fd` where that fails.
 int nc_raise_fd(int fd);
 
@@ -413,10 +416,8 @@ enum { NC_ARENA_LARGE_BYTES = 16 * 1024 /* a write that counts as bulk */ };
 
 /// A write to an established stream, by way of shared memory. False: none of it has gone, and the kernel's own call is to be
 /// made. Else `*sent` is that call's result, with errno.
-bool nc_arena_send(int fd, const struct iovec *parts, size_t count, int flags, ssize_t *sent);
-
-/// Whether the app's list of parts may be looked at here, and is short enough.
-bool nc_arena_can_read(const struct iovec *parts, size_t count);
+/// `is_apps`: the list of parts is the app's, and may be anywhere.
+bool nc_arena_send(int fd, const struct iovec *parts, size_t count, bool is_apps, int flags, ssize_t *sent);
 
 /// An established stream has taken `bytes` bytes at once, NC_ARENA_LARGE_BYTES or more.
 void nc_arena_note(int fd, ssize_t bytes);

@@ -8,9 +8,8 @@
 static int find(int fd, const struct nc_name *name, struct nc_address *local, struct nc_address *remote) {
   struct nc_name seen = *name;
   if (seen.state == NC_STATE_NEW || seen.state == NC_STATE_DATAGRAM || seen.local.family == 0) {
-    struct nc_request request = {.op = NC_OP_NAMES};
     struct nc_reply reply;
-    int error = nc_rpc(&request, fd, &reply, NULL, false);
+    int error = nc_ask_names(fd, &reply);
     if (error == 0) {
       *local = reply.local;
       *remote = reply.remote;

@@ -339,6 +339,11 @@ int nc_rpc(struct nc_request *request, int fd, struct nc_reply *reply, int *rece
   return result;
 }
 
+int nc_ask_names(int fd, struct nc_reply *reply) {
+  struct nc_request request = {.op = NC_OP_NAMES};
+  return nc_rpc(&request, fd, reply, NULL, false);
+}
+
 int nc_post(struct nc_request *request, int fd) {
   request->flags |= NC_REQUEST_POSTED;
   return nc_rpc(request, fd, NULL, NULL, false);

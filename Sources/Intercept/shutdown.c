@@ -7,9 +7,8 @@
 // Both ways shut looks to the daemon like the last close: it lets go of the connection, whose addresses may still be asked for.
 static void keep_names(int fd, const struct nc_name *name) {
   if (name->local.family != 0) return;
-  struct nc_request request = {.op = NC_OP_NAMES};
   struct nc_reply reply;
-  (void)nc_rpc(&request, fd, &reply, NULL, false); // the name stays with the pair
+  (void)nc_ask_names(fd, &reply); // the name stays with the pair
 }
 
 int nc_shutdown(int fd, const struct nc_name *name, int how) {

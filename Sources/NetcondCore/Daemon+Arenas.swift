@@ -60,7 +60,10 @@ extension Daemon {
           socket.pointee.pendingBlock = bytes
         }
       }
-      if socket.pointee.sendsUrgent { return armReceive(key, socket) }
+      if socket.pointee.sendsUrgent {
+        stack.flush(connection)
+        return armReceive(key, socket)
+      }
     }
     if socket.pointee.pending == nil { pollReadable(key, socket) }  // others have their turn
   }
@@ -107,6 +110,9 @@ final class SendBuffers: SendMemory {
 
   /// Slow peers must not pin all buffers: the last quarter only passes through, and bytes are copied out of it.
   var isScarce: Bool { pool.freeCount < pool.bufferCount / 4 }
+
+  /// Whether bytes may stay where they are until they are acknowledged. Arenas have bounds of their own.
+  func mayHold(_ address: UnsafeRawPointer) -> Bool { !isScarce || arenas?.contains(address) == true }
 
   func contains(_ address: UnsafeRawPointer) -> Bool {
     pool.index(holding: address) != nil || arenas?.contains(address) == true

@@ -140,8 +140,8 @@ extension Daemon {
   /// Hands bytes of a buffer to the stack, and one reference of that buffer; what it does not take waits in `pending`.
   func forward(_ socket: UnsafeMutablePointer<Socket>, _ address: UnsafeRawPointer, count: Int, more: Bool = false) {
     guard let connection = socket.pointee.connection else { return sendMemory.release(holding: address) }
-    let mayHold = socket.pointee.arena != nil || !sendMemory.isScarce
-    let taken = stack.write(connection, address, count: count, mayHold: mayHold, more: more)
+    let taken = stack.write(
+      connection, address, count: count, mayHold: sendMemory.mayHold(address), more: more)
     if taken < count {
       socket.pointee.pending = (address + taken, count - taken)
     } else {
