@@ -35,6 +35,9 @@ enum Namespaces {
     // Churn uses up ports: give it all of them, and those in TIME_WAIT again (ip-sysctl).
     try namespace.set(sysctl: "net/ipv4/ip_local_port_range", "1024 65000")
     try namespace.set(sysctl: "net/ipv4/tcp_tw_reuse", "1")
+    // Only connections with timestamps are reused (tcp_twsk_unique), which netcond's are not: whoever connects to it ran out
+    // of ports within seconds, and the search for one was all that was measured. So few wait, on all stages alike.
+    try namespace.set(sysctl: "net/ipv4/tcp_max_tw_buckets", "2000")
     try namespace.set(
       sysctl: "net/ipv4/ip_local_reserved_ports", "\(servicePorts.lowerBound)-\(servicePorts.upperBound)")
     // A herd of connects at once is no attack.
