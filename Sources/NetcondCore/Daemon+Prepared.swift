@@ -89,10 +89,13 @@ extension Daemon {
     preparedCount -= 1
   }
 
-  /// Whether there is so much room that sockets may be made which perhaps nobody takes. They are descriptors in flight as
-  /// well, of which a user may have RLIMIT_NOFILE (unix(7)).
+  /// Whether there is so much room that sockets may be made which perhaps nobody takes: they have a quarter of what is free,
+  /// so that near a limit there are none. They are descriptors in flight as well, of which a user may have RLIMIT_NOFILE
+  /// (unix(7)).
+  /// - Parameter descriptor: one that was just made, the lowest that was free; or -1.
   private func mayPrepare(_ descriptor: Int32) -> Bool {
-    !isEnding && preparedCount < min(1024, options.descriptorLimit / 8) && sockets.count < options.socketLimit / 2
-      && sockets.count < options.descriptorLimit / 2 && Int(descriptor) < options.descriptorLimit / 2
+    let used = max(sockets.count + datagrams.count, Int(descriptor))
+    let free = min(options.socketLimit, options.descriptorLimit) - used
+    return !isEnding && preparedCount < min(1024, options.descriptorLimit / 8, free / 4)
   }
 }
