@@ -315,13 +315,13 @@ extension Daemon {
       return stack.abort(connection)  // its socket is gone already
     }
     if events.contains(.established) { connected(key, socket) }
+    if events.contains(.endOfStream) { socket.pointee.peerEnded = true }  // before a failure: a FIN never follows a RST
     if events.contains(.failed) {
       if socket.pointee.state == .connecting { return connectFailed(key, socket, stack.error(of: connection)) }
       socket.pointee.connectionLost = true
       let error = stack.error(of: connection)
       socket.pointee.appError = error == ECONNRESET && socket.pointee.peerEnded ? EPIPE : error  // as tcp_reset
     }
-    if events.contains(.endOfStream) { socket.pointee.peerEnded = true }
     if events.contains(.sent) {
       forwardPending(socket)
       armReceive(key, socket)

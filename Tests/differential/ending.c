@@ -168,6 +168,15 @@ static void reset_after_fin_peer(int fd) {
 }
 ENDING(peer_reset_after_fin, reset_after_fin_app, reset_after_fin_peer);
 
+// The app looks only when both have come: it reads an end all the same.
+static void reset_behind_fin_peer(int fd) {
+  NEED(send(fd, "rest", 4, 0) == 4);
+  shutdown(fd, SHUT_WR);
+  reset(fd);
+  tell("reset");
+}
+ENDING(peer_reset_behind_fin, reset_after_data_app, reset_behind_fin_peer);
+
 static void reset_after_our_fin_app(int fd) {
   result("shutdown", shutdown(fd, SHUT_WR));
   tell("go");
