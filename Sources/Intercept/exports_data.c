@@ -185,10 +185,13 @@ NC_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int fla
 
 // Receiving
 
-static inline void look_first(int fd, int flags) {
-  if (__builtin_expect(__atomic_load_n(&nc_spins, __ATOMIC_RELAXED) == NC_SPINS, 0) && (flags & MSG_DONTWAIT) == 0 &&
-      !nc_is_sandboxed())
-    nc_spin(fd);
+// False, with errno: it was interrupted.
+static inline bool look_first(int fd, int flags) {
+  if (__builtin_expect(__atomic_load_n(&nc_spins, __ATOMIC_RELAXED) != NC_SPINS, 1) || (flags & MSG_DONTWAIT) != 0 ||
+      nc_is_sandboxed() || !nc_spin(fd))
+    return true;
+  errno = EINTR;
+  return false;
 }
 
 static ssize_t receive_bytes(int fd, const struct nc_name *name, void *data, size_t bytes, int flags,
@@ -211,7 +214,7 @@ NC_EXPORT ssize_t read(int fd, void *data, size_t bytes) {
   switch (find_way(fd, true, &name)) {
   case WAY_FOREIGN: return nc_native()->read(fd, data, bytes);
   case WAY_STREAM:
-    look_first(fd, 0);
+    if (!look_first(fd, 0)) return -1;
     return finish_received(fd, nc_native()->read(fd, data, bytes));
   default: break;
   }
@@ -224,7 +227,7 @@ NC_EXPORT ssize_t readv(int fd, const struct iovec *parts, int count) {
   switch (count < 0 || count > UIO_MAXIOV ? WAY_FOREIGN : find_way(fd, true, &name)) {
   case WAY_FOREIGN: return nc_native()->readv(fd, parts, count);
   case WAY_STREAM:
-    look_first(fd, 0);
+    if (!look_first(fd, 0)) return -1;
     return finish_received(fd, nc_native()->readv(fd, parts, count));
   default: break;
   }
@@ -237,7 +240,7 @@ NC_EXPORT ssize_t recv(int fd, void *data, size_t bytes, int flags) {
   switch (find_way(fd, is_plain_receive(flags), &name)) {
   case WAY_FOREIGN: return nc_native()->recv(fd, data, bytes, flags);
   case WAY_STREAM:
-    look_first(fd, flags);
+    if (!look_first(fd, flags)) return -1;
     return finish_received(fd, nc_native()->recv(fd, data, bytes, flags));
   default: return receive_bytes(fd, &name, data, bytes, flags, NULL, NULL);
   }
@@ -275,7 +278,7 @@ NC_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
   if (message != NULL && !is_foreign(fd))
     way = find_way(fd, message->msg_name == NULL && message->msg_controllen == 0 && is_plain_receive(flags), &name);
   if (way == WAY_HERE) return finish(receive_message(fd, &name, message, flags));
-  if (way == WAY_STREAM) look_first(fd, flags);
+  if (way == WAY_STREAM && !look_first(fd, flags)) return -1;
   ssize_t received = nc_native()->recvmsg(fd, message, flags);
   if (received >= 0) mark_passed(message);
   return way == WAY_STREAM ? finish_received(fd, received) : received;

@@ -401,7 +401,8 @@ extern int nc_spins;
 void nc_spin_learn(int fd);
 
 /// Returns when there is something to receive, or an end; at once where the fd does not wait; after 0.1 ms at the latest.
-void nc_spin(int fd);
+/// True: a signal has come that makes the receipt fail with EINTR.
+bool nc_spin(int fd);
 
 // arena.c
 

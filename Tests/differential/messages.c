@@ -3,6 +3,7 @@
 #include <linux/sockios.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 
 // Reads to the end and tells all of it.
 static void say_all(int fd) {
@@ -136,6 +137,47 @@ static void waiting_app(void) {
   tell_value(0);
 }
 SCENARIO_BOTH(messages_waiting, .app = waiting_app, .peer = words_peer);
+
+// A signal soon after the call: most of many receipts end by the first one. (A few may meet it before they have begun.)
+static void interrupted_soon(const char *label, int fd, int flags) {
+  enum { TIMES = 50 };
+  struct itimerval timer = {.it_value.tv_usec = 40, .it_interval.tv_usec = 20000}, off = {0};
+  int first = 0, interrupted = 0;
+  char byte;
+  on_signal(SIGALRM, flags);
+  for (int i = 0; i < TIMES; i++) {
+    signals_seen = 0;
+    NEED(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+    interrupted += recv(fd, &byte, 1, 0) < 0 && errno == EINTR;
+    first += signals_seen == 1;
+    NEED(setitimer(ITIMER_REAL, &off, NULL) == 0);
+  }
+  say(label, "%s %s", interrupted == TIMES ? "all" : interrupted == 0 ? "none" : "some", first > TIMES / 2 ? "at once" : "late");
+}
+
+static void interrupted_app(void) {
+  int fd = connected_app();
+  interrupted_soon("EINTR", fd, 0);
+  struct timeval limit = {.tv_sec = 5};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  interrupted_soon("SA_RESTART, with a time-out", fd, SA_RESTART);
+  // Without a time-out the call goes on, until there is something.
+  limit.tv_sec = 0;
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  struct itimerval timer = {.it_value.tv_usec = 40};
+  signals_seen = 0;
+  NEED(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+  tell_value(3);
+  tell("word");
+  say_recv("SA_RESTART", fd, 0);
+  signal(SIGALRM, SIG_IGN);
+  NEED(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+  tell_value(2);
+  tell("word");
+  say_recv("ignored", fd, 0);
+  tell_value(0);
+}
+SCENARIO_BOTH(messages_interrupted, .app = interrupted_app, .peer = words_peer);
 
 static void send_timeout_app(void) {
   int fd = connected_app();
