@@ -11,20 +11,28 @@ static void keep_names(int fd, const struct nc_name *name) {
   (void)nc_ask_names(fd, &reply); // the name stays with the pair
 }
 
+static int shut_connection(int fd, const struct nc_name *name, int how) {
+  if (nc_is_over(fd)) return -ENOTCONN;
+  if (how != SHUT_WR) keep_names(fd, name);
+  return nc_raw_shutdown(fd, how);
+}
+
 int nc_shutdown(int fd, const struct nc_name *name, int how) {
   if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return -EINVAL;
   if (name->state == NC_STATE_DATAGRAM) return nc_datagram_shutdown(fd, how);
   switch (name->state) {
-  case NC_STATE_CONNECTED:
-    if (nc_is_over(fd)) return -ENOTCONN;
-    if (how != SHUT_WR) keep_names(fd, name);
-    return nc_raw_shutdown(fd, how);
+  case NC_STATE_CONNECTED: return shut_connection(fd, name, how);
   case NC_STATE_LISTENING:
     if ((nc_marks(fd) & NC_MARK_SHUT) != 0) return -ENOTCONN;
     if (how == SHUT_WR) return 0;
     break;
   case NC_STATE_NEW:
-    if (nc_tcp_state(fd) != TCP_SYN_SENT) return -ENOTCONN;
+    switch (nc_tcp_state(fd)) {
+    case TCP_SYN_SENT: break;
+    case TCP_ESTABLISHED: // just now
+    case TCP_CLOSE_WAIT: return shut_connection(fd, name, how);
+    default: return -ENOTCONN;
+    }
     break;
   default: return -ENOTCONN;
   }

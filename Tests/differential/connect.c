@@ -209,6 +209,7 @@ static void deaf_peer(void) {
     fds[i] = tcp(SOCK_NONBLOCK);
     connect_to(fds[i], PEER, port);
   }
+  NEED(wait_for(fds[0], POLLOUT) != 0); // now there is no room
   tell_value(port);
   hear("done");
 }
@@ -378,3 +379,51 @@ static void shutdown_pending_app(void) {
   tell("done");
 }
 SCENARIO_BOTH(connect_shutdown_pending, .app = shutdown_pending_app, .peer = deaf_peer);
+
+// Right behind the connect, when the answer is just coming or has just come: what is an error neither way is none.
+static bool receives_at_once(int fd) { return recv(fd, &(char){0}, 1, 0) < 0 && errno == EAGAIN; }
+
+static bool sends_at_once(int fd) { return send(fd, "x", 1, 0) == 1 || errno == EAGAIN; }
+
+static bool shuts_at_once(int fd) { return shutdown(fd, SHUT_WR) == 0; }
+
+static bool has_option_at_once(int fd) {
+  int on = 1, error = -1;
+  socklen_t length = sizeof error;
+  return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
+         getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == 0;
+}
+
+static bool connects_again_at_once(int fd, int port) {
+  return connect_to(fd, PEER, port) == 0 || errno == EALREADY || errno == EISCONN;
+}
+
+static void at_once_app(void) {
+  enum { TIMES = 100 };
+  int port = (int)hear_value(), fine[5] = {0};
+  for (int i = 0; i < 5 * TIMES; i++) {
+    int fd = tcp(SOCK_NONBLOCK);
+    NEED(connect_to(fd, PEER, port) == 0 || errno == EINPROGRESS);
+    usleep((useconds_t)(i / 5)); // now and then between the answer and the next look
+    switch (i % 5) {
+    case 0: fine[0] += receives_at_once(fd); break;
+    case 1: fine[1] += sends_at_once(fd); break;
+    case 2: fine[2] += shuts_at_once(fd); break;
+    case 3: fine[3] += has_option_at_once(fd); break;
+    case 4: fine[4] += connects_again_at_once(fd, port); break;
+    }
+    close(fd);
+  }
+  say("recv", "%d", fine[0]);
+  say("send", "%d", fine[1]);
+  say("shutdown", "%d", fine[2]);
+  say("options", "%d", fine[3]);
+  say("connect", "%d", fine[4]);
+  tell("done");
+}
+
+static void patient_peer(void) {
+  tell_value(port_of(listener(PEER, 1000)));
+  hear("done");
+}
+SCENARIO_BOTH(connect_at_once, .app = at_once_app, .peer = patient_peer);
