@@ -92,7 +92,6 @@ extension Daemon {
     else { return }
     applyOptions(socket)
     establish(socket, local: ends.local, remote: ends.remote)
-    cancelHangUp(key, socket)  // from here a receive tells
     armReceive(key, socket)
   }
 
@@ -132,11 +131,6 @@ extension Daemon {
     name.error = UInt16(error == 0 ? ECONNREFUSED : error)
     Pair.bindName(socket.pointee.fd, name)
     closeSocket(key, socket)  // with the filler unread: the app's end polls as TCP's does after a refusal
-  }
-
-  private func cancelHangUp(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
-    guard socket.pointee.operations.contains(.hangUp) else { return }
-    ring.prepareCancel(socketToken(key, Operation.hangUp), token: cancelToken)
   }
 
   func name(of socket: UnsafeMutablePointer<Socket>, _ state: nc_state) -> nc_name {
@@ -296,17 +290,13 @@ extension Daemon {
   func makeAccepted(
     by listener: UnsafeMutablePointer<Socket>, local: Endpoint, remote: Endpoint
   ) -> (key: SlabKey, appEnd: Int32)? {
-    let pair = Pair.make(type: Int32(SOCK_STREAM.rawValue))
-    guard pair.daemon >= 0, !isReserved(pair.app) else {
-      if pair.daemon >= 0 { Pair.close(pair) }
-      reportExhaustion("a connection from \(remote) is refused")
-      count(\.refusals)
+    guard let pair = makePair(type: Int32(SOCK_STREAM.rawValue), for: "a connection from \(remote) is refused") else {
       return nil
     }
     Pair.setSendBuffer(pair.app, listener.pointee.options.pairSendBufferBytes)
     var socket = Socket(
       id: makeSocketID(), network: listener.pointee.network, family: listener.pointee.family, fd: pair.daemon,
-      cookie: Pair.cookie(pair.app) ?? 0)
+      cookie: pair.cookie)
     socket.state = .connected
     socket.connectedAt = now
     socket.local = local
@@ -314,7 +304,6 @@ extension Daemon {
     socket.options = listener.pointee.options.inherited
     socket.appInode = nc_socket_inode(pair.app)
     socket.appProcess = listener.pointee.appProcess
-    let cookie = socket.cookie
     guard let key = sockets.insert(socket), let accepted = sockets.pointer(key) else {
       close(pair.daemon)
       close(pair.app)
@@ -322,7 +311,7 @@ extension Daemon {
       return nil
     }
     count(\.accepted)
-    networks[accepted.pointee.network].socketsByCookie[cookie] = key.bits
+    networks[accepted.pointee.network].socketsByCookie[pair.cookie] = key.bits
     nc_set_marks(pair.app, streamMarks(family: accepted.pointee.family))
     return (key, pair.app)
   }

@@ -29,18 +29,15 @@ extension Daemon {
   func makeDatagramSocket(
     _ kind: DatagramProtocol, family: Int32, network: Network, reply: inout nc_reply
   ) -> Int32? {
-    let pair = Pair.make(type: Int32(SOCK_SEQPACKET.rawValue))
-    guard pair.daemon >= 0, !isReserved(pair.app), let cookie = Pair.cookie(pair.app) else {
-      if pair.daemon >= 0 { Pair.close(pair) }
-      reportExhaustion("a socket is refused")
-      count(\.refusals)
+    guard let pair = makePair(type: Int32(SOCK_SEQPACKET.rawValue), for: "a socket is refused") else {
       reply.status = ENFILE
       return nil
     }
     let socket = DatagramSocket(
-      id: makeSocketID(), network: network.number, family: family, kind: kind, fd: pair.daemon, cookie: cookie)
+      id: makeSocketID(), network: network.number, family: family, kind: kind, fd: pair.daemon,
+      cookie: pair.cookie)
     guard let key = datagrams.insert(socket), let made = datagrams.pointer(key) else {
-      Pair.close(pair)
+      Pair.close((pair.daemon, pair.app))
       count(\.refusals)
       reply.status = ENFILE
       return nil
@@ -48,7 +45,7 @@ extension Daemon {
     Pair.bindName(pair.daemon, name(of: made))
     Pair.setSendBuffer(pair.app, Pair.datagramBufferBytes)
     Pair.setSendBuffer(pair.daemon, Pair.datagramBufferBytes)
-    network.datagramsByCookie[cookie] = key.bits
+    network.datagramsByCookie[pair.cookie] = key.bits
     armDatagramReceive(key, made)
     return pair.app
   }

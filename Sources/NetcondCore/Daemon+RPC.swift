@@ -224,14 +224,9 @@ extension Daemon {
 
   /// Makes a TCP socket and its pair, of which the app's end is the caller's; nil, and it is reported, where there is no room.
   func makeStream(family: Int32, network: Network, process: Int32) -> (key: SlabKey, appEnd: Int32)? {
-    let pair = Pair.make(type: Int32(SOCK_STREAM.rawValue))
-    guard pair.daemon >= 0, !isReserved(pair.app), let cookie = Pair.cookie(pair.app) else {
-      if pair.daemon >= 0 { Pair.close(pair) }
-      reportExhaustion("a socket is refused")
-      count(\.refusals)
-      return nil
-    }
-    var socket = Socket(id: makeSocketID(), network: network.number, family: family, fd: pair.daemon, cookie: cookie)
+    guard let pair = makePair(type: Int32(SOCK_STREAM.rawValue), for: "a socket is refused") else { return nil }
+    var socket = Socket(
+      id: makeSocketID(), network: network.number, family: family, fd: pair.daemon, cookie: pair.cookie)
     socket.appInode = nc_socket_inode(pair.app)
     socket.appProcess = process
     socket.fillerBytes = Pair.fill(app: pair.app)
@@ -242,8 +237,8 @@ extension Daemon {
       count(\.refusals)
       return nil
     }
-    network.socketsByCookie[cookie] = key.bits
-    armHangUp(key, made)
+    network.socketsByCookie[pair.cookie] = key.bits
+    armHangUp(key, made, once: true)
     return (key, pair.app)
   }
 }

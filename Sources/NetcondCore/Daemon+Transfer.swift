@@ -165,17 +165,26 @@ extension Daemon {
   }
 
   /// Waits for the last app end to close, where no receive would tell.
-  func armHangUp(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+  /// - Parameter once: the wait may also end when the app shuts down one way, which only a connected socket's can. It ends
+  ///   by itself with the app's end, where a repeated one has to be cancelled: a walk through all that the ring waits for.
+  func armHangUp(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, once: Bool = false) {
     guard !socket.pointee.operations.contains(.hangUp) else { return }
     socket.pointee.operations.insert(.hangUp)
-    ring.preparePollMultishot(socket.pointee.fd, events: 0, token: socketToken(key, Operation.hangUp))
+    socket.pointee.repeatsHangUp = !once
+    let token = socketToken(key, Operation.hangUp)
+    if once {
+      ring.preparePoll(socket.pointee.fd, events: 0, token: token)
+    } else {
+      ring.preparePollMultishot(socket.pointee.fd, events: 0, token: token)
+    }
   }
 
   private func completeHangUp(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, _ completion: Completion) {
     if socket.pointee.state == .closing { return }
+    // While a connection's bytes are received, the end comes behind them.
+    if socket.pointee.state == .connected, !socket.pointee.appEnded, socket.pointee.host == nil { return }
     if completion.result > 0, completion.result & Int32(POLLHUP) != 0 { return appClosed(key, socket) }
-    // Cancelled, because a receive tells of the end as well; unless that one has ended meanwhile.
-    if !completion.more, socket.pointee.state != .connected || socket.pointee.appEnded { armHangUp(key, socket) }
+    if !completion.more { armHangUp(key, socket) }  // shut down one way
   }
 
   /// No process has the app's end any more.
@@ -374,14 +383,21 @@ extension Daemon {
     let network = networks[socket.pointee.network]
     if let port = socket.pointee.boundPort { network.ports.release(key, port: port) }
     network.socketsByCookie[socket.pointee.cookie] = nil
+    cancelOperations(key, socket)
+    finishClosing(key, socket)
+  }
+
+  private func cancelOperations(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     let operations: [(SocketOperations, UInt8)] = [
       (.receive, Operation.receive), (.send, Operation.send), (.hangUp, Operation.hangUp),
       (.writable, Operation.writable), (.readable, Operation.readable),
     ]
-    for (operation, code) in operations where socket.pointee.operations.contains(operation) {
+    // These complete when the app's end has closed.
+    var ending: SocketOperations = socket.pointee.isAbandoned ? [.receive, .readable, .hangUp] : []
+    if socket.pointee.repeatsHangUp { ending.remove(.hangUp) }
+    for (operation, code) in operations where socket.pointee.operations.subtracting(ending).contains(operation) {
       ring.prepareCancel(socketToken(key, code), token: cancelToken)
     }
-    finishClosing(key, socket)
   }
 
   func finishClosing(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
@@ -399,7 +415,7 @@ extension Daemon {
         return retryLater()
       }
     }
-    close(socket.pointee.fd)
+    closePair(socket.pointee.fd)
     _ = sockets.remove(key)
   }
 

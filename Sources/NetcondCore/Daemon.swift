@@ -69,6 +69,8 @@ public final class Daemon {
   var directPorts = DirectPorts()
   /// Sockets made ahead that no request has named yet.
   var preparedCount = 0
+  /// Ends of pairs that nobody needs any more.
+  private var endedPairs: [Int32] = []
   /// Connections that were reset while they waited to be accepted.
   var unacceptedResets: [SlabKey] = []
   /// Connections that their listener is not to see before bytes have come (TCP_DEFER_ACCEPT), or the time is over.
@@ -251,6 +253,7 @@ public final class Daemon {
     repeatPolls()
     replenish()
     if drainDeadline != nil, isDrained { return true }
+    closeEndedPairs()
     priority.noteTurn(completions: ring.completionCount, isBulk: stack.hasBulk, now: now)
     wait()
     return false
@@ -411,6 +414,38 @@ public final class Daemon {
     guard now >= lastExhaustionReport + 1_000_000_000 || lastExhaustionReport == 0 else { return }
     lastExhaustionReport = now
     log.error("\(what): no descriptor is left; raise RLIMIT_NOFILE (now \(options.descriptorLimit))")
+  }
+
+  /// Makes a pair for a socket; nil, and it is reported, where no descriptor is left for `what`.
+  func makePair(
+    type: Int32, for what: @autoclosure () -> String
+  ) -> (daemon: Int32, app: Int32, cookie: UInt64)? {
+    for isLast in [false, true] {
+      let pair = Pair.make(type: type)
+      if pair.daemon >= 0, !isReserved(pair.app), let cookie = Pair.cookie(pair.app) {
+        return (pair.daemon, pair.app, cookie)
+      }
+      if pair.daemon >= 0 { Pair.close(pair) }
+      if isLast || endedPairs.isEmpty { break }
+      closeEndedPairs()
+    }
+    reportExhaustion(what())
+    count(\.refusals)
+    return nil
+  }
+
+  /// Closes the daemon's end of a pair at the end of the turn: while descriptors are in flight anywhere, such as those made
+  /// ahead, each close has the kernel start its garbage collector (unix_gc), but for closes one after another it does so once.
+  func closePair(_ fd: Int32) {
+    endedPairs.append(fd)
+    if endedPairs.count >= Self.mostEndedPairs { closeEndedPairs() }
+  }
+
+  private static let mostEndedPairs = 64
+
+  private func closeEndedPairs() {
+    for fd in endedPairs { close(fd) }
+    endedPairs.removeAll(keepingCapacity: true)
   }
 
   /// Descriptors that stay free of sockets, so that the requests about existing ones can still be received.

@@ -68,6 +68,8 @@ struct Socket: ~Copyable {
   let cookie: UInt64
   var state = SocketState.new
   var operations: SocketOperations = []
+  /// The wait for a hang-up goes on after each sign of one.
+  var repeatsHangUp = false
   var fillerBytes = 0
   var local: Endpoint?
   var remote: Endpoint?
