@@ -29,6 +29,7 @@ static inline int nc_ring_has_news(const struct io_uring *ring, unsigned times) 
 
 /* Macros that Swift's importer does not see. */
 static inline unsigned char nc_sqe_flag_buffer_select(void) { return IOSQE_BUFFER_SELECT; }
+static inline unsigned char nc_sqe_flag_skip_success(void) { return IOSQE_CQE_SKIP_SUCCESS; }
 
 static inline unsigned nc_cq_ready(const struct io_uring *ring) { return io_uring_cq_ready(ring); }
 

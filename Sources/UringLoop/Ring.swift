@@ -13,6 +13,11 @@ public final class Ring {
   public let capabilities: Capabilities
   /// Completions taken in the middle of a submission.
   private var early: [Completion] = []
+  /// When the timer that stands in the ring is due (CLOCK_MONOTONIC); nil where none does.
+  private var timerDeadline: UInt64?
+  private let timerTime: UnsafeMutablePointer<__kernel_timespec>
+  /// The ring's own completions; a program's tokens have no kind 255.
+  private static let timerToken = Token(rawValue: .max), timerUpdateToken = Token(rawValue: .max - 1)
   /// How many times `submit…` entered the kernel.
   public private(set) var enterCount: UInt64 = 0
   /// How many completions were taken.
@@ -27,6 +32,8 @@ public final class Ring {
     ring = .allocate(capacity: 1)
     ring.initialize(to: io_uring())
     completions = .allocate(capacity: Int(Self.completionBatch))
+    timerTime = .allocate(capacity: 1)
+    timerTime.initialize(to: __kernel_timespec())
     var capabilities = Capabilities()
     var parameters = io_uring_params()
     parameters.cq_entries = entries * 8
@@ -43,6 +50,7 @@ public final class Ring {
     if status != 0 {
       ring.deallocate()
       completions.deallocate()
+      timerTime.deallocate()
       throw RingError("io_uring cannot be set up", code: -status)
     }
     if limit == .newest, let probe = io_uring_get_probe_ring(ring) {
@@ -56,6 +64,7 @@ public final class Ring {
     io_uring_queue_exit(ring)
     ring.deallocate()
     completions.deallocate()
+    timerTime.deallocate()
   }
 
   var raw: UnsafeMutablePointer<io_uring> { ring }
@@ -192,22 +201,44 @@ public final class Ring {
     return capabilities.deferTaskrun ? io_uring_submit_and_get_events(ring) : io_uring_submit(ring)
   }
 
-  /// Hands prepared operations to the kernel and waits until something completes or the time is over.
+  /// Hands prepared operations to the kernel and waits until something completes or the time is over; or the time of an
+  /// earlier call.
+  ///
+  /// To set a timer for each wait and take it down again would cost more than all else about it (under a hypervisor each is
+  /// an exit). So one stands in the ring, which only an earlier deadline moves: of later ones it tells too soon, once.
   /// - Parameter nanoseconds: the longest wait; nil waits without end, 0 does not wait.
   public func submitAndWait(nanoseconds: UInt64?) {
     if nanoseconds == 0 || nc_cq_ready(ring) > 0 || !early.isEmpty {
       submit()
       return
     }
-    enterCount += 1
-    var first: UnsafeMutablePointer<io_uring_cqe>?
     if let nanoseconds {
-      var time = __kernel_timespec(
-        tv_sec: Int64(nanoseconds / 1_000_000_000), tv_nsec: Int64(nanoseconds % 1_000_000_000))
-      _ = io_uring_submit_and_wait_timeout(ring, &first, 1, &time, nil)
-    } else {
-      _ = io_uring_submit_and_wait(ring, 1)
+      let (deadline, isEndless) = monotonicNanoseconds().addingReportingOverflow(nanoseconds)
+      if !isEndless { setTimer(deadline) }
     }
+    enterCount += 1
+    _ = io_uring_submit_and_wait(ring, 1)
+  }
+
+  /// Sees to it that a completion comes at `deadline` at the latest (IORING_TIMEOUT_UPDATE, Linux 5.11;
+  /// IOSQE_CQE_SKIP_SUCCESS, 5.17).
+  private func setTimer(_ deadline: UInt64) {
+    if let timerDeadline, timerDeadline <= deadline { return }
+    let (seconds, nanoseconds) = deadline.quotientAndRemainder(dividingBy: 1_000_000_000)
+    timerTime.pointee = __kernel_timespec(tv_sec: Int64(clamping: seconds), tv_nsec: Int64(nanoseconds))
+    let flags = UInt32(IORING_TIMEOUT_ABS)
+    if timerDeadline == nil {
+      let sqe = entry(Self.timerToken)
+      io_uring_prep_timeout(sqe, timerTime, 0, flags)
+      finish(sqe, Self.timerToken)
+    } else {
+      // Where it has just come due, this fails, and its own completion ends the wait.
+      let sqe = entry(Self.timerUpdateToken)
+      io_uring_prep_timeout_update(sqe, timerTime, Self.timerToken.rawValue, flags)
+      sqe.pointee.flags |= nc_sqe_flag_skip_success()
+      finish(sqe, Self.timerUpdateToken)
+    }
+    timerDeadline = deadline
   }
 
   /// Hands prepared operations to the kernel and looks for completions without sleeping, for `nanoseconds` at most.
@@ -228,14 +259,22 @@ public final class Ring {
 
   /// Runs `body` for each completion that has arrived, in order. Operations prepared by `body` are not yet submitted.
   public func drain(_ body: (Completion) -> Void) {
+    func hand(_ completion: Completion) {
+      switch completion.token {
+      case Self.timerToken: timerDeadline = nil
+      case Self.timerUpdateToken: break
+      default:
+        completionCount += 1
+        body(completion)
+      }
+    }
     var count: UInt32
     repeat {
       let older = early
       early = []
-      for completion in older { body(completion) }
+      for completion in older { hand(completion) }
       count = nc_take_completions(ring, completions, Self.completionBatch)
-      completionCount += UInt64(count)
-      for index in 0..<Int(count) { body(Completion(completions[index])) }
+      for index in 0..<Int(count) { hand(Completion(completions[index])) }
     } while count == Self.completionBatch || !early.isEmpty
   }
 
@@ -243,7 +282,6 @@ public final class Ring {
   /// memory): takes them out of the queue, for `drain` to run first.
   private func takeEarly() {
     let count = nc_take_completions(ring, completions, Self.completionBatch)
-    completionCount += UInt64(count)
     for index in 0..<Int(count) { early.append(Completion(completions[index])) }
   }
 }

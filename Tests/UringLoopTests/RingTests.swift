@@ -89,6 +89,29 @@ struct RingTests {
     #expect(ring.completionsSoFar().isEmpty)
   }
 
+  @Test func `the timer that stands moves to an earlier time, and lets a later wait go on`() throws {
+    let ring = try Ring(entries: 8)
+    ring.prepareNop(token: .test(1))
+    ring.submitAndWait(nanoseconds: 3_600_000_000_000)  // the timer stands in an hour
+    #expect(ring.completionsSoFar().count == 1)
+    let start = monotonicNanoseconds()
+    ring.submitAndWait(nanoseconds: 20_000_000)
+    let first = monotonicNanoseconds()
+    #expect(ring.completionsSoFar().isEmpty)
+    #expect(first - start >= 19_000_000 && first - start < 600_000_000_000)
+    ring.prepareNop(token: .test(1))
+    ring.submitAndWait(nanoseconds: 30_000_000)  // and now in 30 ms
+    #expect(ring.completionsSoFar().count == 1)
+    ring.submitAndWait(nanoseconds: 60_000_000)  // too soon, once
+    let second = monotonicNanoseconds()
+    #expect(second - first >= 29_000_000)
+    #expect(ring.completionsSoFar().isEmpty)
+    ring.submitAndWait(nanoseconds: 40_000_000)
+    #expect(monotonicNanoseconds() - second >= 39_000_000)
+    #expect(ring.completionsSoFar().isEmpty)
+    #expect(ring.completionCount == 2, "the ring's own do not count")
+  }
+
   @Test func `a wait of no time does not wait, and still submits`() throws {
     let ring = try Ring(entries: 8)
     ring.prepareNop(token: .test(3))
