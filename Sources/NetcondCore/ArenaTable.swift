@@ -151,7 +151,8 @@ final class ArenaTable {
 
   private func reserve(_ index: Int) {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
-    precondition(mmap(memory(index), Self.bytes, PROT_NONE, flags, -1, 0) != MAP_FAILED, "addresses once had are had again")
+    precondition(
+      mmap(memory(index), Self.bytes, PROT_NONE, flags, -1, 0) != MAP_FAILED, "addresses once had are had again")
   }
 
   /// Gives the memory of unused arenas back to the system.

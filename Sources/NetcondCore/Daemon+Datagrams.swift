@@ -284,7 +284,7 @@ extension Daemon {
     guard !socket.pointee.isReceiving, !socket.pointee.isWatching,
       !socket.pointee.hosts.contains(where: \.isPolling)
     else { return }
-    close(socket.pointee.fd)
+    closePair(socket.pointee.fd)
     _ = datagrams.remove(key)
   }
 }

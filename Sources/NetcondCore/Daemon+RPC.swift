@@ -124,7 +124,8 @@ extension Daemon {
       return true
     }
     // Shared memory is asked for by the socket's holder only, as all else.
-    let arena = request.op == UInt16(NC_OP_ARENA.rawValue) && reply.status == 0
+    let arena =
+      request.op == UInt16(NC_OP_ARENA.rawValue) && reply.status == 0
       ? found.flatMap { sockets.pointer($0)?.pointee.arena } : nil
     return Descriptors.send(client.pointee.fd, reply, passing: arena.flatMap { arenas?.descriptor(of: $0) }) == 0
   }

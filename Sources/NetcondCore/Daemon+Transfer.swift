@@ -247,7 +247,9 @@ extension Daemon {
         return ring.prepareSend(
           socket.pointee.fd, sendSlots[slot].message, outOfBand: urgent == 0, token: socketToken(key, Operation.send))
       }
-      guard heedSend(key, socket, connection, sent < 0 ? -errno : Int32(sent)) else { return sendSlots.give(back: slot) }
+      guard heedSend(key, socket, connection, sent < 0 ? -errno : Int32(sent)) else {
+        return sendSlots.give(back: slot)
+      }
     }
     sendSlots.give(back: slot)
     deliverEnd(key, socket)

@@ -70,7 +70,7 @@ public final class Daemon {
   /// Sockets made ahead that no request has named yet.
   var preparedCount = 0
   /// Ends of pairs that nobody needs any more.
-  private var endedPairs: [Int32] = []
+  var endedPairs: [Int32] = []
   /// Connections that were reset while they waited to be accepted.
   var unacceptedResets: [SlabKey] = []
   /// Connections that their listener is not to see before bytes have come (TCP_DEFER_ACCEPT), or the time is over.
@@ -78,7 +78,7 @@ public final class Daemon {
   /// Listeners whose accept records could not be sent for want of descriptors in flight.
   var refusedListeners: [SlabKey] = []
   private var retryDeadline: UInt64?
-  private var lastExhaustionReport: UInt64 = 0
+  var lastExhaustionReport: UInt64 = 0
   /// Sockets whose receive found no buffer.
   var starved: Deque<SlabKey> = []
   var starvedDatagrams: Deque<SlabKey> = []
@@ -408,48 +408,6 @@ public final class Daemon {
       ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
     }
   }
-
-  /// Says that descriptors have run out, at most once a second.
-  func reportExhaustion(_ what: String) {
-    guard now >= lastExhaustionReport + 1_000_000_000 || lastExhaustionReport == 0 else { return }
-    lastExhaustionReport = now
-    log.error("\(what): no descriptor is left; raise RLIMIT_NOFILE (now \(options.descriptorLimit))")
-  }
-
-  /// Makes a pair for a socket; nil, and it is reported, where no descriptor is left for `what`.
-  func makePair(
-    type: Int32, for what: @autoclosure () -> String
-  ) -> (daemon: Int32, app: Int32, cookie: UInt64)? {
-    for isLast in [false, true] {
-      let pair = Pair.make(type: type)
-      if pair.daemon >= 0, !isReserved(pair.app), let cookie = Pair.cookie(pair.app) {
-        return (pair.daemon, pair.app, cookie)
-      }
-      if pair.daemon >= 0 { Pair.close(pair) }
-      if isLast || endedPairs.isEmpty { break }
-      closeEndedPairs()
-    }
-    reportExhaustion(what())
-    count(\.refusals)
-    return nil
-  }
-
-  /// Closes the daemon's end of a pair at the end of the turn: while descriptors are in flight anywhere, such as those made
-  /// ahead, each close has the kernel start its garbage collector (unix_gc), but for closes one after another it does so once.
-  func closePair(_ fd: Int32) {
-    endedPairs.append(fd)
-    if endedPairs.count >= Self.mostEndedPairs { closeEndedPairs() }
-  }
-
-  private static let mostEndedPairs = 64
-
-  private func closeEndedPairs() {
-    for fd in endedPairs { close(fd) }
-    endedPairs.removeAll(keepingCapacity: true)
-  }
-
-  /// Descriptors that stay free of sockets, so that the requests about existing ones can still be received.
-  func isReserved(_ descriptor: Int32) -> Bool { Int(descriptor) >= options.descriptorLimit - 16 }
 
   // MARK: The end
 

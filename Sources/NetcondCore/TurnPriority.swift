@@ -49,6 +49,10 @@ struct TurnPriority {
 
   private mutating func set(isRaised wanted: Bool) {
     guard wanted != isRaised else { return }
-    if setpriority(Self.process, 0, wanted ? base - Self.raise : base) == 0 { isRaised = wanted } else { mayRaise = false }
+    if setpriority(Self.process, 0, wanted ? base - Self.raise : base) == 0 {
+      isRaised = wanted
+    } else {
+      mayRaise = false
+    }
   }
 }
