@@ -195,6 +195,10 @@ extension Daemon {
     }
     switch socket.pointee.state {
     case .connected:
+      // A send under way may have brought the app all there was, and its completion not be seen yet: that one tells what stays
+      // unread. It comes, for a send to nobody fails.
+      socket.pointee.endsWhenSent = socket.pointee.operations.contains(.send)
+      if socket.pointee.endsWhenSent { return }
       let hasUnread = socket.pointee.connection.map { stack.receivedBytes($0) > 0 } ?? false
       if (hasUnread && !socket.pointee.discards) || socket.pointee.options.resetsOnClose {
         resetConnection(key, socket)
@@ -274,6 +278,10 @@ extension Daemon {
     }
     guard let connection = socket.pointee.connection, socket.pointee.state == .connected else { return }
     if let ending = socket.pointee.ending { return end(key, socket, ending) }
+    if socket.pointee.endsWhenSent {
+      if result > 0 { stack.consume(connection, bytes: Int(result)) }
+      return appClosed(key, socket)
+    }
     if heedSend(key, socket, connection, result) { armSend(key, socket) }
   }
 
