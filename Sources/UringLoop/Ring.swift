@@ -214,27 +214,26 @@ public final class Ring {
     }
     if let nanoseconds {
       let (deadline, isEndless) = monotonicNanoseconds().addingReportingOverflow(nanoseconds)
-      if !isEndless { setTimer(deadline) }
+      if !isEndless { setTimer(deadline, in: nanoseconds) }
     }
     enterCount += 1
     _ = io_uring_submit_and_wait(ring, 1)
   }
 
-  /// Sees to it that a completion comes at `deadline` at the latest (IORING_TIMEOUT_UPDATE, Linux 5.11;
-  /// IOSQE_CQE_SKIP_SUCCESS, 5.17).
-  private func setTimer(_ deadline: UInt64) {
+  /// Sees to it that a completion comes at `deadline` at the latest, in so many nanoseconds (IORING_TIMEOUT_UPDATE, Linux
+  /// 5.11; IOSQE_CQE_SKIP_SUCCESS, 5.17). The kernel is told how long, for its own clock differs in a time namespace.
+  private func setTimer(_ deadline: UInt64, in nanoseconds: UInt64) {
     if let timerDeadline, timerDeadline <= deadline { return }
-    let (seconds, nanoseconds) = deadline.quotientAndRemainder(dividingBy: 1_000_000_000)
-    timerTime.pointee = __kernel_timespec(tv_sec: Int64(clamping: seconds), tv_nsec: Int64(nanoseconds))
-    let flags = UInt32(IORING_TIMEOUT_ABS)
+    let (seconds, rest) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
+    timerTime.pointee = __kernel_timespec(tv_sec: Int64(clamping: seconds), tv_nsec: Int64(rest))
     if timerDeadline == nil {
       let sqe = entry(Self.timerToken)
-      io_uring_prep_timeout(sqe, timerTime, 0, flags)
+      io_uring_prep_timeout(sqe, timerTime, 0, 0)
       finish(sqe, Self.timerToken)
     } else {
       // Where it has just come due, this fails, and its own completion ends the wait.
       let sqe = entry(Self.timerUpdateToken)
-      io_uring_prep_timeout_update(sqe, timerTime, Self.timerToken.rawValue, flags)
+      io_uring_prep_timeout_update(sqe, timerTime, Self.timerToken.rawValue, 0)
       sqe.pointee.flags |= nc_sqe_flag_skip_success()
       finish(sqe, Self.timerUpdateToken)
     }
