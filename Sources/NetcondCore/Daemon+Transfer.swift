@@ -197,8 +197,7 @@ extension Daemon {
     case .connected:
       // A send under way may have brought the app all there was, and its completion not be seen yet: that one tells what stays
       // unread. It comes, for a send to nobody fails.
-      socket.pointee.endsWhenSent = socket.pointee.operations.contains(.send)
-      if socket.pointee.endsWhenSent { return }
+      if socket.pointee.operations.contains(.send) { return }
       let hasUnread = socket.pointee.connection.map { stack.receivedBytes($0) > 0 } ?? false
       if (hasUnread && !socket.pointee.discards) || socket.pointee.options.resetsOnClose {
         resetConnection(key, socket)
@@ -278,7 +277,7 @@ extension Daemon {
     }
     guard let connection = socket.pointee.connection, socket.pointee.state == .connected else { return }
     if let ending = socket.pointee.ending { return end(key, socket, ending) }
-    if socket.pointee.endsWhenSent {
+    if socket.pointee.isAbandoned {  // `appClosed` has waited for this
       if result > 0 { stack.consume(connection, bytes: Int(result)) }
       return appClosed(key, socket)
     }

@@ -132,8 +132,6 @@ struct Socket: ~Copyable {
   var connectionLost = false
   /// The app reads no more (SHUT_RD): what arrives is dropped, as Linux does.
   var discards = false
-  /// The app has closed, and the send under way is to tell whether it has read all.
-  var endsWhenSent = false
   /// How the connection is to end once the send under way, which reads its memory, has completed.
   var ending: Ending?
   /// The daemon ends: bytes already written by the app still go out, then FIN.
