@@ -50,6 +50,10 @@ public final class ImpairedLink: Link, LinkDelegate {
   public var inboundCounters: ImpairmentCounters? { inbound?.counters }
   public var outboundCounters: ImpairmentCounters? { outbound?.counters }
 
+  public func adapt(receivers: Int, senders: Int, now: UInt64) {
+    wire.adapt(receivers: receivers, senders: senders, now: now)
+  }
+
   /// The wire's, with what was dropped for want of room.
   public var counters: LinkCounters {
     var counters = wire.counters

@@ -123,6 +123,8 @@ public protocol Link: AnyObject {
   func complete(operation: UInt8, detail: UInt32, _ completion: Completion)
   /// The deadline has passed.
   func expire(now: UInt64)
+  /// Told once a turn how many connections receive or send much at present, for a link that can do its work in several ways.
+  func adapt(receivers: Int, senders: Int, now: UInt64)
   /// Does what is waiting inside the link, up to a bounded amount.
   func poll()
   /// Something waits for `poll` now: the loop must not sleep.
@@ -135,6 +137,7 @@ extension Link {
   public var deadline: UInt64? { nil }
   public func expire(now: UInt64) {}
   public var keepsFrames: Bool { false }
+  public func adapt(receivers: Int, senders: Int, now: UInt64) {}
   public func poll() {}
   public var isPending: Bool { false }
   public func complete(operation: UInt8, detail: UInt32, _ completion: Completion) {}

@@ -111,6 +111,24 @@ struct TapDevice: ~Copyable {
   /// Sets the kernel side up; false where that is not allowed (no CAP_NET_ADMIN).
   func bringUp() -> Bool { withSocket { nc_interface_bring_up($0, name) } == 0 }
 
+  /// Whether the device stays when nobody has it open.
+  var isPersistent: Bool { nc_tap_is_persistent(fd) != 0 }
+
+  /// Where the kernel's files of the device are (sysfs(5)); nil where the mounted ones show another network namespace, even if that
+  /// has an interface of this name.
+  var sysfsFolder: String? {
+    let folder = "/sys/class/net/\(name)"
+    var address = [UInt8](repeating: 0, count: 6)
+    guard nc_tap_hardware_address(fd, &address) == 0 else { return nil }
+    let file = open("\(folder)/address", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    var text = [UInt8](repeating: 0, count: 17)
+    guard read(file, &text, text.count) == text.count else { return nil }
+    let shown = String(decoding: text, as: UTF8.self).split(separator: ":").map { UInt8($0, radix: 16) }
+    return shown == address ? folder : nil
+  }
+
   private func withSocket(_ body: (Int32) -> Int32) -> Int32 {
     let socket = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     defer { close(socket) }

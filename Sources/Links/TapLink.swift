@@ -16,6 +16,7 @@ public final class TapLink: Link, FrameSource {
   private static let singleReads = 16
 
   private let device: TapDevice
+  private let steering: ReceiveSteering?
   private var context: LinkContext?
   private unowned var delegate: (any LinkDelegate)?
   public private(set) var facts: LinkFacts
@@ -37,6 +38,7 @@ public final class TapLink: Link, FrameSource {
     _ = device.lengthenQueue()
     _ = device.bringUp()
     facts = LinkFacts(mtu: mtu ?? device.readMTU() ?? 1500, offloads: device.offloads, isUp: false)
+    steering = ReceiveSteering(device)
     self.device = device
   }
 
@@ -100,7 +102,9 @@ public final class TapLink: Link, FrameSource {
   public func transmit(_ frame: Frame) -> Bool {
     guard context != nil, !stopped else { return false }
     var result: Int
-    repeat { result = writev(device.fd, frame.vectorsWithHeader, Int32(frame.count + 1)) } while result < 0 && errno == EINTR
+    repeat {
+      result = writev(device.fd, frame.vectorsWithHeader, Int32(frame.count + 1))
+    } while result < 0 && errno == EINTR
     if result < 0 {
       counters.dropped += 1  // EIO: the interface is down; EINVAL: the kernel refuses the frame; ENOBUFS: no memory
     } else {
@@ -116,11 +120,16 @@ public final class TapLink: Link, FrameSource {
     delegate?.linkChanged(self)
   }
 
+  public func adapt(receivers: Int, senders: Int, now: UInt64) {
+    steering?.note(receivedBytes: counters.receivedBytes, receivers: receivers, senders: senders, now: now)
+  }
+
   public func poll() {
     if readsWanted > 0, facts.isUp, let context, !context.receivePool.isExhausted { armReads() }
   }
 
   public func stop() {
+    steering?.end()
     stopped = true
     facts.isUp = false
   }

@@ -12,27 +12,39 @@ struct Activity {
   private static let leastBytes: UInt32 = 16 * 1024
 
   private var period: UInt32 = 0
-  private var current = 0
-  private var last = 0
+  private var current = Counts()
+  private var last = Counts()
+
+  private struct Counts {
+    var receivers = 0
+    var senders = 0
+    var all: Int { receivers + senders }
+  }
 
   /// Connections that count, in this period or the last; at least 1.
-  var count: Int { max(1, current, last) }
+  var count: Int { max(1, current.all, last.all) }
+
+  /// Those of them that receive, and those that send; one that does both may be either.
+  var receivers: Int { max(current.receivers, last.receivers) }
+  var senders: Int { max(current.senders, last.senders) }
 
   /// Whether any does.
-  var hasAny: Bool { current > 0 || last > 0 }
+  var hasAny: Bool { current.all > 0 || last.all > 0 }
 
-  /// A connection has moved `bytes` bytes.
-  mutating func moved(_ bytes: Int, _ share: inout Share, nowMilliseconds: UInt64) {
+  /// A connection has received or sent `bytes` bytes.
+  mutating func moved(_ bytes: Int, received: Bool, _ share: inout Share, nowMilliseconds: UInt64) {
     let now = UInt32(truncatingIfNeeded: nowMilliseconds >> Self.periodShift)
     if now != period {
-      last = now == period &+ 1 ? current : 0
-      current = 0
+      last = now == period &+ 1 ? current : Counts()
+      current = Counts()
       period = now
     }
     if share.period != now { share = Share(period: now) }
     let before = share.bytes
     share.bytes = UInt32(clamping: Int(before) + bytes)
-    if before < Self.leastBytes, share.bytes >= Self.leastBytes { current += 1 }
+    if before < Self.leastBytes, share.bytes >= Self.leastBytes {
+      if received { current.receivers += 1 } else { current.senders += 1 }
+    }
   }
 }
 

@@ -271,7 +271,7 @@ extension Stack {
       sendMemory?.retain(holding: base)
       connection.pointee.held.append(Connection.Held(end: pcb.pointee.snd_lbb, address: base))
     }
-    activity.moved(taken, &connection.pointee.activity, nowMilliseconds: nowMilliseconds)
+    activity.moved(taken, received: false, &connection.pointee.activity, nowMilliseconds: nowMilliseconds)
     if more, connection.pointee.superSegments {
       nc_tcp_set_nodelay(pcb, false)  // lwIP's own Nagle, which is about its largest segment
       output(connection, pcb)
@@ -444,7 +444,8 @@ extension Stack {
       return post(.endOfStream, to: key)
     }
     receivedTotal += Int(p.pointee.tot_len)
-    activity.moved(Int(p.pointee.tot_len), &connection.pointee.activity, nowMilliseconds: nowMilliseconds)
+    activity.moved(
+      Int(p.pointee.tot_len), received: true, &connection.pointee.activity, nowMilliseconds: nowMilliseconds)
     var piece: UnsafeMutablePointer<pbuf>? = p
     while let current = piece {  // taken apart: a chain's tot_len has 16 bits, the queue may be megabytes
       piece = current.pointee.next

@@ -31,8 +31,10 @@ extension Stack {
   /// Whether any connection moves much at present.
   public var hasBulk: Bool { activity.hasAny }
 
-  func isShort(_ connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>?) -> Bool
-  {
+  /// How many receive much, and how many send.
+  public var bulk: (receivers: Int, senders: Int) { (activity.receivers, activity.senders) }
+
+  func isShort(_ connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>?) -> Bool {
     guard let recovery else { return true }
     if recovery.pointee.roundTrip.least < Self.shortRoundTrip { return true }
     let path = pathTimes.least(to: connection.pointee.remote.address, nowMilliseconds: nowMilliseconds)

@@ -252,6 +252,8 @@ public final class Daemon {
     replenish()  // before the polls: a tap that ran out of buffers reads on
     repeatPolls()
     replenish()
+    let bulk = stack.bulk
+    for network in networks { network.link.adapt(receivers: bulk.receivers, senders: bulk.senders, now: now) }
     if drainDeadline != nil, isDrained { return true }
     closeEndedPairs()
     priority.noteTurn(completions: ring.completionCount, isBulk: stack.hasBulk, now: now)

@@ -7,16 +7,18 @@ import Testing
     var shares = [Activity.Share](repeating: Activity.Share(), count: 3)
     #expect(activity.count == 1, "nobody: a share is all")
     for _ in 0..<10 {
-      activity.moved(4096, &shares[0], nowMilliseconds: 1000)
-      activity.moved(100_000, &shares[1], nowMilliseconds: 1000)
-      activity.moved(100, &shares[2], nowMilliseconds: 1000)
+      activity.moved(4096, received: true, &shares[0], nowMilliseconds: 1000)
+      activity.moved(100_000, received: true, &shares[1], nowMilliseconds: 1000)
+      activity.moved(100, received: true, &shares[2], nowMilliseconds: 1000)
     }
     #expect(activity.count == 2)
-    activity.moved(100, &shares[2], nowMilliseconds: 1016)
+    #expect(activity.receivers == 2)
+    #expect(activity.senders == 0)
+    activity.moved(100, received: true, &shares[2], nowMilliseconds: 1016)
     #expect(activity.count == 2, "the last period's")
-    activity.moved(100, &shares[2], nowMilliseconds: 1032)
+    activity.moved(100, received: true, &shares[2], nowMilliseconds: 1032)
     #expect(activity.count == 1)
-    activity.moved(1_000_000, &shares[0], nowMilliseconds: 90_000)
+    activity.moved(1_000_000, received: true, &shares[0], nowMilliseconds: 90_000)
     #expect(activity.count == 1)
   }
 }
