@@ -10,7 +10,7 @@ extension BenchReport {
       + "\(daemon.version)\(commit.map { ", commit \($0)" } ?? ""); kernel's congestion control: \(settings.congestionControl), on impaired paths cubic\n"
       + "\(settings.isQuick ? "quick run" : "full run"): \(settings.rounds) rounds "
       + "(\(settings.roundsWithoutTarget) without target) of \(settings.seconds) s and more, interleaved, "
-      + "\(settings.roundsOfAllPlaces) of them in all places, the others in each one's two best; medians; "
+      + "\(settings.roundsOfAllPlaces) (1) of them in all places, the others in each one's two best; medians; "
       + "\(Int(settings.durationSeconds)) s in all"
   }
 

@@ -38,14 +38,17 @@ struct CompareCommand: ParsableCommand {
   @Option(help: "Rounds; the default is 5, or 3 with --quick. Scenarios that no target needs have 3 at most.")
   var rounds: Int?
 
-  @Option(help: "Rounds that try all places; the others try those of each contender that may be its best.")
-  var allPlaces = 1
+  @Option(
+    help: ArgumentHelp(
+      "Rounds that try all places, of scenarios that a target needs, and one of the others; the rest tries those of each contender that may be its best. The default is 2, or 1 with --quick."
+    ))
+  var allPlaces: Int?
 
   @Option(help: "Seconds of one measurement; the default is 0.5, or 0.3 with --quick.")
   var seconds: Double?
 
   func validate() throws {
-    guard rounds ?? 1 > 0, seconds ?? 1 > 0, allPlaces > 0 else {
+    guard rounds ?? 1 > 0, seconds ?? 1 > 0, allPlaces ?? 1 > 0 else {
       throw ValidationError("--rounds, --all-places and --seconds are positive")
     }
   }
@@ -84,7 +87,8 @@ struct CompareCommand: ParsableCommand {
     defer { Cleanup.removeAll() }
     let rounds = rounds ?? (quick ? 3 : 5)
     var settings = BenchReport.Settings(
-      isQuick: quick, rounds: rounds, roundsOfAllPlaces: min(rounds, allPlaces), roundsWithoutTarget: min(rounds, 3),
+      isQuick: quick, rounds: rounds, roundsOfAllPlaces: min(rounds, allPlaces ?? (quick ? 1 : 2)),
+      roundsWithoutTarget: min(rounds, 3),
       seconds: seconds ?? (quick ? 0.3 : 0.5), congestionControl: Congestion.machine)
     let start = monotonicSeconds()
     let results: [ScenarioResult]

@@ -92,7 +92,8 @@ struct BenchReport: Codable, Sendable {
   struct Settings: Codable, Sendable {
     let isQuick: Bool
     let rounds: Int
-    /// Rounds in which every place is measured; in the others, those of each contender that may be its best.
+    /// Rounds in which every place is measured, of scenarios that a target needs; one of the others. In the rest, those of each
+    /// contender that may be its best.
     let roundsOfAllPlaces: Int
     /// Of scenarios that no target needs, at most.
     let roundsWithoutTarget: Int

@@ -59,7 +59,7 @@ final class Runner {
     var plan = (measurements: 0, seconds: 0.0)
     for entry in entries {
       let rounds = rounds(of: entry.scenario)
-      let ofAllPlaces = min(rounds, settings.roundsOfAllPlaces)
+      let ofAllPlaces = min(rounds, roundsOfAllPlaces(of: entry.scenario))
       // About one and a half places of each contender stay hopeful.
       let contenders = Set(entry.result.series.map(\.contender)).count
       let later = min(entry.result.series.count, contenders * 3 / 2)
@@ -76,16 +76,21 @@ final class Runner {
     min(settings.rounds, scenario.mostRounds, scenario.hasTarget ? .max : settings.roundsWithoutTarget)
   }
 
+  /// One bad moment of the machine must not decide where a contender goes on, where it matters.
+  private func roundsOfAllPlaces(of scenario: any Scenario) -> Int {
+    scenario.hasTarget ? settings.roundsOfAllPlaces : 1
+  }
+
   func run() {
     let (measurements, seconds) = plan
     Progress.note(
       "\(entries.count) scenarios in \(settings.rounds) rounds (\(settings.roundsWithoutTarget) where there is no target), "
-        + "\(settings.roundsOfAllPlaces) of them in all places, \(settings.seconds) s a measurement and more: "
+        + "\(settings.roundsOfAllPlaces) (1) of them in all places, \(settings.seconds) s a measurement and more: "
         + "about \(measurements) measurements, \(Int((seconds / 60).rounded(.up))) minutes")
     for round in 0..<settings.rounds {
       let order = round % 2 == 0 ? Array(entries.indices) : entries.indices.reversed()
       for (done, index) in order.enumerated() where round < rounds(of: entries[index].scenario) {
-        progress(round, done, entries[index].scenario.name)
+        progress(round, done, entries[index].scenario)
         let series = wanted(index, round)
         for one in round % 2 == 0 ? series : series.reversed() { measure(index, one) }
       }
@@ -96,7 +101,7 @@ final class Runner {
   /// The series of a scenario that this round measures.
   private func wanted(_ index: Int, _ round: Int) -> [Int] {
     let result = entries[index].result
-    guard round >= settings.roundsOfAllPlaces else { return Array(result.series.indices) }
+    guard round >= roundsOfAllPlaces(of: entries[index].scenario) else { return Array(result.series.indices) }
     let isComparedApart = entries[index].scenario.isComparedApart
     let chosen = Dictionary(
       uniqueKeysWithValues: Contender.allCases.map { contender in
@@ -125,11 +130,11 @@ final class Runner {
     }
   }
 
-  private func progress(_ round: Int, _ done: Int, _ name: String) {
-    let places = round < settings.roundsOfAllPlaces ? "all places" : "the best places"
+  private func progress(_ round: Int, _ done: Int, _ scenario: any Scenario) {
+    let places = round < roundsOfAllPlaces(of: scenario) ? "all places" : "the best places"
     Progress.show(
       "round \(round + 1)/\(settings.rounds), \(places), \(done + 1)/\(entries.count), "
-        + "\(Int(monotonicSeconds() - start)) s: \(name)")
+        + "\(Int(monotonicSeconds() - start)) s: \(scenario.name)")
   }
 }
 
