@@ -41,6 +41,7 @@ struct Connection: ~Copyable {
   /// SO_RCVBUF: received bytes that are not taken and the window together; nil for the stack's own choice.
   var receiveLimitBytes: Int?
   var receiveTuning = ReceiveTuning()
+  var acknowledgement = HeldAcknowledgement()
   var activity = Activity.Share()
   var settings = ConnectionOptions()
   var roundTrip = RoundTrip()

@@ -446,6 +446,7 @@ extension Stack {
     receivedTotal += Int(p.pointee.tot_len)
     activity.moved(
       Int(p.pointee.tot_len), received: true, &connection.pointee.activity, nowMilliseconds: nowMilliseconds)
+    holdAcknowledgement(key, connection, bytes: Int(p.pointee.tot_len))
     var piece: UnsafeMutablePointer<pbuf>? = p
     while let current = piece {  // taken apart: a chain's tot_len has 16 bits, the queue may be megabytes
       piece = current.pointee.next

@@ -65,6 +65,8 @@ public final class Stack {
   let blocks = ControlBlockTable()
   var timeWait = TimeWaitTable()
   var activity = Activity()
+  /// Connections whose acknowledgement waits, and until when, in microseconds; some may have been sent since.
+  var heldAcknowledgements: Deque<(key: SlabKey, deadline: UInt64)> = []
   var pathTimes = PathTimes()
   var portCounter = UInt32.random(in: 0...65_535)
   var datagrams = DatagramState()
@@ -177,6 +179,7 @@ public final class Stack {
       timeWait.nextDeadlineMilliseconds ?? .max, datagrams.neighbours.nextDeadlineMilliseconds ?? .max)
     for interface in interfaces { own = min(own, interface.dynamicDeadlineMilliseconds ?? .max) }
     own = min(own, recoveryWheel.nextTick ?? .max)
+    if holdsAcknowledgements { own = min(own, nowMilliseconds + 1) }
     guard own != .max else { return lwip == .max ? nil : lwip }
     return min(lwip, UInt32(clamping: own > nowMilliseconds ? own - nowMilliseconds : 0))
   }
@@ -187,6 +190,7 @@ public final class Stack {
     tellOfSilentNeighbours()
     for interface in interfaces { interface.expireDynamic() }
     runRecoveryTimers()
+    sendHeldAcknowledgements()
     guard sys_timeouts_sleeptime() == 0 else { return }
     boundRetransmissionTimers()
     runOptionTimers()

@@ -74,7 +74,8 @@
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1 /* they assume an MSS of one wire frame: 4 MSS below 64 KiB */
 #define TCP_SNDQUEUELOWAT 4096
 #define TCP_OVERSIZE 0
-#define TCP_WND_UPDATE_THRESHOLD (64 * 1024)
+/* Of the connection at hand, `pcb`. Why so much: Stack+Acknowledgements.swift. */
+#define TCP_WND_UPDATE_THRESHOLD LWIP_MAX(64 * 1024, LWIP_MIN(128 * 1024, pcb->rcv_wnd / 4))
 #define TCP_QUEUE_OOSEQ 1
 #define TCP_OOSEQ_MAX_BYTES TCP_WND /* what was reported as received should not be thrown away */
 #define TCP_OOSEQ_MAX_PBUFS 4608 /* that of wire segments */

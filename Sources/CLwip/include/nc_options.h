@@ -45,9 +45,32 @@ static inline u8_t nc_current_hop_limit(void) {
   return ip_current_is_v6() ? IP6H_HOPLIM(ip6_current_header()) : IPH_TTL(ip4_current_header());
 }
 
+/// Whether lwIP is about to acknowledge what it has just received, and does not wait for another segment.
+static inline bool nc_tcp_acknowledges(const struct tcp_pcb *pcb) { return (pcb->flags & TF_ACK_NOW) != 0; }
+
+/// Whether an acknowledgement waits for company.
+static inline bool nc_tcp_owes_acknowledgement(const struct tcp_pcb *pcb) { return (pcb->flags & TF_ACK_DELAY) != 0; }
+
+/// Lets an acknowledgement wait that lwIP is about to send; false where it must not: something is missing before what has
+/// come, or the connection ends.
+static inline bool nc_tcp_hold_acknowledgement(struct tcp_pcb *pcb) {
+#if TCP_QUEUE_OOSEQ
+  if (pcb->ooseq != NULL) return false;
+#endif
+  if (pcb->state != ESTABLISHED) return false;
+  if ((pcb->flags & TF_ACK_NOW) != 0) {
+    tcp_clear_flags(pcb, TF_ACK_NOW);
+    tcp_set_flags(pcb, TF_ACK_DELAY);
+  }
+  return true;
+}
+
+/// By how much the window must have opened before lwIP tells of it by itself; in bytes.
+static inline u32_t nc_tcp_update_threshold(const struct tcp_pcb *pcb) { return TCP_WND_UPDATE_THRESHOLD; }
+
 /// Sends the acknowledgement that waits for company, if one does.
 static inline void nc_tcp_flush_acknowledgement(struct tcp_pcb *pcb) {
-  if ((pcb->flags & TF_ACK_DELAY) == 0) return;
+  if (!nc_tcp_owes_acknowledgement(pcb)) return;
   tcp_ack_now(pcb);
   tcp_output(pcb);
 }
