@@ -5,6 +5,8 @@ internal import Slab
 struct HeldAcknowledgement {
   /// The sequence number of the first byte that is not acknowledged, while one is held.
   var first: UInt32 = 0
+  /// How many frames brought what is not acknowledged.
+  var frames: UInt32 = 0
   /// When it is sent at the latest, in microseconds; 0 where none is held.
   var deadline: UInt64 = 0
   /// Until then every second segment is acknowledged, in milliseconds.
@@ -19,9 +21,12 @@ struct HeldAcknowledgement {
 /// frame of 64 KiB: the more there are, the smaller and dearer its frames become. With one for 128 KiB it sends two thirds of
 /// the frames; with fewer still it stands still at times. So an acknowledgement of what comes in order waits for so many bytes
 /// (as window updates do: TCP_WND_UPDATE_THRESHOLD), but not much longer than a millisecond. Where it waited in vain, the peer
-/// may send no more before it has it, and nothing is held for a while: a millisecond, twice as long the next time. On long paths every delay costs, and little is gained.
+/// may send no more before it has it, and nothing is held for a while: a millisecond, twice as long the next time. On long paths every delay costs, and little is gained; and
+/// who sends single segments over a wire would send bursts that its queues may not take.
 extension Stack {
   private static let holdMicroseconds: UInt64 = 1000
+  /// Payload of a frame, on average, where frames are put together by the sender's kernel or on the way: no single segments.
+  private static let leastFrameBytes: UInt32 = 16 * 1024
   private static let mostFailures: UInt8 = 7  // thus 64 ms
   /// Received by one connection in a period of `Activity`, of 16 ms, it is bulk.
   private static let bulkBytes: UInt32 = 1 << 20
@@ -31,10 +36,16 @@ extension Stack {
     guard Self.isSourceBuild, connection.pointee.activity.bytes >= Self.bulkBytes, let pcb = connection.pointee.pcb
     else { return }
     let isFirst = !nc_tcp_acknowledges(pcb)  // lwIP holds the first segment's by itself, and sends with the second one
-    if isFirst { connection.pointee.acknowledgement.first = pcb.pointee.rcv_nxt &- UInt32(bytes) }
+    if isFirst {
+      connection.pointee.acknowledgement.first = pcb.pointee.rcv_nxt &- UInt32(bytes)
+      connection.pointee.acknowledgement.frames = 0
+    }
+    connection.pointee.acknowledgement.frames += 1
     let owed = pcb.pointee.rcv_nxt &- connection.pointee.acknowledgement.first
     guard owed < nc_tcp_update_threshold(pcb), nowMilliseconds >= connection.pointee.acknowledgement.pauseEnd,
-      isFirst || connection.pointee.acknowledgement.deadline != 0, isShort(connection, recovery(of: pcb)),
+      isFirst || connection.pointee.acknowledgement.deadline != 0,
+      isFirst || owed >= Self.leastFrameBytes * connection.pointee.acknowledgement.frames,
+      isShort(connection, recovery(of: pcb)),
       nc_tcp_hold_acknowledgement(pcb)
     else {
       if owed >= nc_tcp_update_threshold(pcb) { connection.pointee.acknowledgement.failures = 0 }

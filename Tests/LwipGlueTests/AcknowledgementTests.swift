@@ -52,6 +52,19 @@ extension StackTests {
       }
     }
 
+    @Test func `what comes in single segments has one for every second`() throws {
+      try World.with(style: .card) { world in
+        let (client, server) = try world.connected()
+        let bytes = pattern(Self.count)
+        client.send(bytes, end: true)
+        world.wire.isCapturing = true
+        #expect(world.run(seconds: 60) { server.isEnded })
+        #expect(difference(server.received, from: bytes) == nil)
+        let acknowledgements = world.wire.takeCaptured().filter { $0.origin == 1 && $0.payloadBytes == 0 }
+        #expect(acknowledgements.count >= Self.count / (2 * 1460))
+      }
+    }
+
     @Test func `a sender that waits for it is not kept waiting each time`() throws {
       try World.with { world in
         // 64 KiB in each round trip of 0.2 ms: 18 ms for what is measured, and 110 with a millisecond for each.
