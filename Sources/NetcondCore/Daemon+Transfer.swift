@@ -123,6 +123,8 @@ extension Daemon {
         count += max(0, more)
       }
       if count > 0 { forward(socket, sendPool.address(buffer), count: count) } else { sendPool.release(buffer) }
+      // The end is behind what the stack has not taken yet, and is found again when it has.
+      if outcome == 0, socket.pointee.pending != nil { return false }
       if outcome == 0 || (outcome < 0 && outcome != -EAGAIN) {
         failReceive(key, socket, outcome)
         return false

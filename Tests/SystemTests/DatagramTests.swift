@@ -37,7 +37,9 @@ extension SystemTests {
       #expect(tooMuch == "error EMSGSIZE")
     }
 
-    @Test("two networks on a hub exchange them, and programs of one network do", .needs("python3"))
+    @Test(
+      "two networks on a hub exchange them, and programs of one network do", .needs("python3"),
+      .needsSource("a loopback for a network's own addresses"))
     func hub() throws {
       let stage = try HubStage(ipv6: true)
       let (left, right, near) = (
@@ -97,7 +99,9 @@ extension SystemTests {
       #expect(try app.ask("sendto u 1 10 192.0.2.1 9") == "error ENETUNREACH")
     }
 
-    @Test("ping works out of the network, to the kernel and to another network", .needsTap, .needs("ping"))
+    @Test(
+      "ping works out of the network, to the kernel and to another network", .needsTap, .needs("ping"),
+      .needsSource("a loopback for a network's own addresses"))
     func ping() throws {
       let tap = try TapStage(ipv6: true)
       let hub = try HubStage(ipv6: true)

@@ -6,9 +6,7 @@ extension SystemTests {
   @Suite struct Differential {
     @Test(
       "every scenario prints intercepted what it prints natively", .needsTap, .needs("cc"),
-      .enabled(
-        if: Environment["NETCOND_LWIP"] != "system",
-        "README tells what the packaged lwIP lacks; the kernel has all of it"))
+      .needsSource("much that the kernel has, as README tells"))
     func scenarios() throws {
       // Scenarios that vanished from the build would not be missed otherwise (issue 3: 60 scenarios, 200 assertions).
       try check([], least: 400)
@@ -16,11 +14,11 @@ extension SystemTests {
 
     @Test(
       "the same of streams with --busy-poll, where the library looks before it sleeps", .needsTap, .needs("cc"),
-      .enabled(
-        if: Environment["NETCOND_LWIP"] != "system",
-        "README tells what the packaged lwIP lacks; the kernel has all of it"))
+      .needsSource("much that the kernel has, as README tells"))
     func polling() throws {
-      try check(["--busy-poll", "--only", "stream_", "--only", "ending_", "--only", "polling_", "--only", "threads_"], least: 60)
+      try check(
+        ["--busy-poll", "--only", "stream_", "--only", "ending_", "--only", "polling_", "--only", "threads_"], least: 60
+      )
     }
 
     private func check(_ arguments: [String], least: Int) throws {

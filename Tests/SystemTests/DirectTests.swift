@@ -86,7 +86,9 @@ extension SystemTests {
       try client.must("bind d \(Address.left) 7001")
     }
 
-    @Test("a full accept queue makes the connect wait, and an accept lets it in")
+    @Test(
+      "a full accept queue makes the connect wait, and an accept lets it in",
+      .needsSource("a loopback for a network's own addresses"))
     func waitsForRoom() throws {
       let stage = try HubStage()
       let (server, client) = (try SocketAgent(stage.onLeft), try SocketAgent(stage.onLeft))

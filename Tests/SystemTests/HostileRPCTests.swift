@@ -237,7 +237,9 @@ extension SystemTests {
       ]
     }
 
-    @Test("markers of shared memory without sense: the connection is reset", arguments: Marker.all)
+    @Test(
+      "markers of shared memory without sense: the connection is reset", .needsSource("shared send memory"),
+      arguments: Marker.all)
     func marker(_ marker: Marker) throws {
       try survive { stage, path in
         let (peer, client) = (try SocketAgent(stage.onRight), try RPCClient(path))

@@ -13,7 +13,9 @@ extension SystemTests {
       #expect(done.standardError.isEmpty, "\(done.standardError)")
     }
 
-    @Test("an intercepted program under valgrind: no error, nothing on stderr", .needs("valgrind"))
+    @Test(
+      "an intercepted program under valgrind: no error, nothing on stderr", .needs("valgrind"),
+      .needsSource("a loopback for a network's own addresses"))
     func valgrind() throws {
       let stage = try HubStage()
       let program = try CProgram("transfer")
@@ -21,7 +23,9 @@ extension SystemTests {
       try check(stage.onLeft(Command("valgrind", options + [program.path] + Instrumentation.arguments)))
     }
 
-    @Test("a program built with AddressSanitizer, its runtime before the library or told not to mind")
+    @Test(
+      "a program built with AddressSanitizer, its runtime before the library or told not to mind",
+      .needsSource("a loopback for a network's own addresses"))
     func addressSanitizer() throws {
       let stage = try HubStage()
       let program = try CProgram("transfer", flags: ["-fsanitize=address", "-fno-sanitize-recover=all"])
@@ -32,7 +36,9 @@ extension SystemTests {
       try check(plain.with(environment: ["ASAN_OPTIONS": "verify_asan_link_order=0"]))
     }
 
-    @Test("the library built with a sanitizer", arguments: ["address", "undefined", "thread"])
+    @Test(
+      "the library built with a sanitizer", .needsSource("a loopback for a network's own addresses"),
+      arguments: ["address", "undefined", "thread"])
     func library(sanitizer: String) throws {
       let python = try #require(Requirements.python)
       let script = Binaries.packageRoot + "/Tests/intercept/run.py"

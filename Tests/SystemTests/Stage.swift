@@ -12,6 +12,11 @@ extension Trait where Self == ConditionTrait {
     .enabled(if: Requirements.hasTap, "needs root, a /dev/net/tun that opens, and ip(8) for taps and namespaces")
   }
 
+  /// Named skip: the daemon has the packaged lwIP (NETCOND_LWIP=system), without the source build's hooks.
+  static func needsSource(_ lack: String) -> Self {
+    .enabled(if: Environment["NETCOND_LWIP"] != "system", "the packaged lwIP lacks \(lack)")
+  }
+
   /// Named skip: a program that the test runs is not installed.
   static func needs(_ program: String) -> Self {
     .enabled(if: Requirements.hasProgram(program), "needs the program \(program)")
