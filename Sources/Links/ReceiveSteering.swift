@@ -43,11 +43,10 @@ final class ReceiveSteering {
   convenience init?(_ device: borrowing TapDevice) {
     let cpuCount = sysconf(Int32(_SC_NPROCESSORS_CONF))
     guard cpuCount > 1, !device.isPersistent, let folder = device.sysfsFolder else { return nil }
-    let file = open("\(folder)/queues/rx-0/rps_cpus", O_RDWR | O_CLOEXEC)
-    guard file >= 0 else { return nil }
-    let owner = Descriptor(file)
-    guard owner.readText()?.allSatisfy({ "0,\n".contains($0) }) == true else { return nil }
-    self.init(cpuCount: cpuCount) { owner.write($0) }
+    guard let file = KernelFile("\(folder)/queues/rx-0/rps_cpus", flags: O_RDWR),
+      file.readText()?.allSatisfy({ "0,\n".contains($0) }) == true
+    else { return nil }
+    self.init(cpuCount: cpuCount) { file.write($0) }
   }
 
   /// Takes note of the link's work; often.
@@ -95,21 +94,4 @@ final class ReceiveSteering {
     }
     return words.reversed().map { String($0, radix: 16) }.joined(separator: ",")
   }
-}
-
-/// A small file of the kernel's, closed with its owner.
-private final class Descriptor {
-  private let number: Int32
-
-  init(_ number: Int32) { self.number = number }
-
-  deinit { close(number) }
-
-  func readText() -> String? {
-    var bytes = [UInt8](repeating: 0, count: 4096)
-    let count = pread(number, &bytes, bytes.count, 0)
-    return count > 0 ? String(decoding: bytes[..<count], as: UTF8.self) : nil
-  }
-
-  func write(_ text: String) -> Bool { pwrite(number, text, text.utf8.count, 0) == text.utf8.count }
 }

@@ -1,4 +1,5 @@
 internal import CTun
+internal import Frames
 internal import Glibc
 
 /// Why a TAP cannot be opened, with what to do about it.
@@ -119,14 +120,10 @@ struct TapDevice: ~Copyable {
   var sysfsFolder: String? {
     let folder = "/sys/class/net/\(name)"
     var address = [UInt8](repeating: 0, count: 6)
-    guard nc_tap_hardware_address(fd, &address) == 0 else { return nil }
-    let file = open("\(folder)/address", O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return nil }
-    defer { close(file) }
-    var text = [UInt8](repeating: 0, count: 17)
-    guard read(file, &text, text.count) == text.count else { return nil }
-    let shown = String(decoding: text, as: UTF8.self).split(separator: ":").map { UInt8($0, radix: 16) }
-    return shown == address ? folder : nil
+    guard nc_tap_hardware_address(fd, &address) == 0, let shown = KernelFile("\(folder)/address")?.readText() else {
+      return nil
+    }
+    return MACAddress(shown.dropLast()) == MACAddress(reading: address) ? folder : nil  // a line
   }
 
   private func withSocket(_ body: (Int32) -> Int32) -> Int32 {

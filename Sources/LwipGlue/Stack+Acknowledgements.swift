@@ -12,7 +12,17 @@ struct HeldAcknowledgement {
   /// Until then every second segment is acknowledged, in milliseconds.
   var pauseEnd: UInt64 = 0
   /// How often one after the other it waited in vain.
-  var failures: UInt8 = 0
+  private var failures: UInt8 = 0
+  private static let mostFailures: UInt8 = 7  // thus 64 ms
+
+  /// It waited in vain.
+  mutating func fail(nowMilliseconds: UInt64) {
+    failures = min(failures + 1, Self.mostFailures)
+    pauseEnd = nowMilliseconds + 1 << UInt64(failures - 1)
+  }
+
+  /// It did not have to wait to the end.
+  mutating func succeed() { failures = 0 }
 }
 
 /// Acknowledgements of bulk on short paths: fewer than one for every second segment (RFC 9293 section 3.8.6.3).
@@ -21,13 +31,13 @@ struct HeldAcknowledgement {
 /// frame of 64 KiB: the more there are, the smaller and dearer its frames become. With one for 128 KiB it sends two thirds of
 /// the frames; with fewer still it stands still at times. So an acknowledgement of what comes in order waits for so many bytes
 /// (as window updates do: TCP_WND_UPDATE_THRESHOLD), but not much longer than a millisecond. Where it waited in vain, the peer
-/// may send no more before it has it, and nothing is held for a while: a millisecond, twice as long the next time. On long paths every delay costs, and little is gained; and
-/// who sends single segments over a wire would send bursts that its queues may not take.
+/// may send no more before it has it, and nothing is held for a while: a millisecond, twice as long
+/// the next time. On long paths every delay costs, and little is gained; and who sends single segments over a wire would send
+/// bursts that its queues may not take.
 extension Stack {
   private static let holdMicroseconds: UInt64 = 1000
   /// Payload of a frame, on average, where frames are put together by the sender's kernel or on the way: no single segments.
   private static let leastFrameBytes: UInt32 = 16 * 1024
-  private static let mostFailures: UInt8 = 7  // thus 64 ms
   /// Received by one connection in a period of `Activity`, of 16 ms, it is bulk.
   private static let bulkBytes: UInt32 = 1 << 20
 
@@ -48,7 +58,7 @@ extension Stack {
       isShort(connection, recovery(of: pcb)),
       nc_tcp_hold_acknowledgement(pcb)
     else {
-      if owed >= nc_tcp_update_threshold(pcb) { connection.pointee.acknowledgement.failures = 0 }
+      if owed >= nc_tcp_update_threshold(pcb) { connection.pointee.acknowledgement.succeed() }
       connection.pointee.acknowledgement.deadline = 0
       return
     }
@@ -56,9 +66,6 @@ extension Stack {
     connection.pointee.acknowledgement.deadline = nowMicroseconds + Self.holdMicroseconds
     heldAcknowledgements.append((key, connection.pointee.acknowledgement.deadline))
   }
-
-  /// Whether `sendHeldAcknowledgements` will have something to do.
-  var holdsAcknowledgements: Bool { !heldAcknowledgements.isEmpty }
 
   /// Sends those that have waited long enough.
   func sendHeldAcknowledgements() {
@@ -69,9 +76,7 @@ extension Stack {
       }
       connection.pointee.acknowledgement.deadline = 0
       guard let pcb = connection.pointee.pcb, nc_tcp_owes_acknowledgement(pcb) else { continue }
-      let failures = min(connection.pointee.acknowledgement.failures + 1, Self.mostFailures)
-      connection.pointee.acknowledgement.failures = failures
-      connection.pointee.acknowledgement.pauseEnd = nowMilliseconds + 1 << UInt64(failures - 1)
+      connection.pointee.acknowledgement.fail(nowMilliseconds: nowMilliseconds)
       nc_tcp_flush_acknowledgement(pcb)
     }
   }

@@ -179,7 +179,7 @@ public final class Stack {
       timeWait.nextDeadlineMilliseconds ?? .max, datagrams.neighbours.nextDeadlineMilliseconds ?? .max)
     for interface in interfaces { own = min(own, interface.dynamicDeadlineMilliseconds ?? .max) }
     own = min(own, recoveryWheel.nextTick ?? .max)
-    if holdsAcknowledgements { own = min(own, nowMilliseconds + 1) }
+    if !heldAcknowledgements.isEmpty { own = min(own, nowMilliseconds + 1) }
     guard own != .max else { return lwip == .max ? nil : lwip }
     return min(lwip, UInt32(clamping: own > nowMilliseconds ? own - nowMilliseconds : 0))
   }

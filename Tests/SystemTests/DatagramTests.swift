@@ -39,7 +39,7 @@ extension SystemTests {
 
     @Test(
       "two networks on a hub exchange them, and programs of one network do", .needs("python3"),
-      .needsSource("a loopback for a network's own addresses"))
+      .needsOwnAddresses)
     func hub() throws {
       let stage = try HubStage(ipv6: true)
       let (left, right, near) = (
@@ -101,7 +101,7 @@ extension SystemTests {
 
     @Test(
       "ping works out of the network, to the kernel and to another network", .needsTap, .needs("ping"),
-      .needsSource("a loopback for a network's own addresses"))
+      .needsOwnAddresses)
     func ping() throws {
       let tap = try TapStage(ipv6: true)
       let hub = try HubStage(ipv6: true)

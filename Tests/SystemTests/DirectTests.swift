@@ -88,7 +88,7 @@ extension SystemTests {
 
     @Test(
       "a full accept queue makes the connect wait, and an accept lets it in",
-      .needsSource("a loopback for a network's own addresses"))
+      .needsOwnAddresses)
     func waitsForRoom() throws {
       let stage = try HubStage()
       let (server, client) = (try SocketAgent(stage.onLeft), try SocketAgent(stage.onLeft))

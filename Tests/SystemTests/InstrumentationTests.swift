@@ -15,7 +15,7 @@ extension SystemTests {
 
     @Test(
       "an intercepted program under valgrind: no error, nothing on stderr", .needs("valgrind"),
-      .needsSource("a loopback for a network's own addresses"))
+      .needsOwnAddresses)
     func valgrind() throws {
       let stage = try HubStage()
       let program = try CProgram("transfer")
@@ -25,7 +25,7 @@ extension SystemTests {
 
     @Test(
       "a program built with AddressSanitizer, its runtime before the library or told not to mind",
-      .needsSource("a loopback for a network's own addresses"))
+      .needsOwnAddresses)
     func addressSanitizer() throws {
       let stage = try HubStage()
       let program = try CProgram("transfer", flags: ["-fsanitize=address", "-fno-sanitize-recover=all"])
@@ -37,7 +37,7 @@ extension SystemTests {
     }
 
     @Test(
-      "the library built with a sanitizer", .needsSource("a loopback for a network's own addresses"),
+      "the library built with a sanitizer", .needsOwnAddresses,
       arguments: ["address", "undefined", "thread"])
     func library(sanitizer: String) throws {
       let python = try #require(Requirements.python)

@@ -17,6 +17,9 @@ extension Trait where Self == ConditionTrait {
     .enabled(if: Environment["NETCOND_LWIP"] != "system", "the packaged lwIP lacks \(lack)")
   }
 
+  /// The same of tests in which a network speaks to its own addresses.
+  static var needsOwnAddresses: Self { needsSource("a loopback for a network's own addresses") }
+
   /// Named skip: a program that the test runs is not installed.
   static func needs(_ program: String) -> Self {
     .enabled(if: Requirements.hasProgram(program), "needs the program \(program)")
