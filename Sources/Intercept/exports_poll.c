@@ -5,12 +5,20 @@
 // receiving side is shut down natively (datagram_names.c). So what poll() found readable is looked at once more, if it may
 // be such a socket. select() and epoll have no room for this: a set has no errors, and an epoll event does not say whose
 // it is.
+//
+// A connection that was refused or reset is told in two steps: the kernel wakes whoever polls as soon as the daemon's end is
+// dead, and only then gives back what that end had not read, which makes the socket writable. TCP's tells both at once.
 #include <poll.h>
 
 #include "datagram.h"
 #include "exports.h"
 
-enum { READABLE = POLLIN | POLLRDNORM };
+enum {
+  READABLE = POLLIN | POLLRDNORM,
+  WRITABLE = POLLOUT | POLLWRNORM,
+  DEAD = POLLERR | POLLHUP,
+  ROOM_LOOKS = 1000, /* it is a matter of microseconds, unless the daemon loses its CPU just then */
+};
 
 static short mask_of(int fd, short seen) {
   struct nc_name name;
@@ -21,10 +29,27 @@ static short mask_of(int fd, short seen) {
   return seen;
 }
 
+static bool lacks_room(const struct pollfd *polled) {
+  return (polled->revents & DEAD) == DEAD && (polled->events & WRITABLE & ~polled->revents) != 0;
+}
+
+static void await_room(struct pollfd *polled) {
+  struct nc_name name;
+  const struct timespec none = {0};
+  if (nc_hint(polled->fd) == NC_HINT_FOREIGN || nc_is_sandboxed()) return;
+  if (!nc_identify(polled->fd, &name) || name.type != SOCK_STREAM) return;
+  for (int look = 0; look < ROOM_LOOKS && lacks_room(polled); look++) {
+    (void)nc_raw(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+    (void)nc_raw(SYS_ppoll, (long)polled, 1, (long)&none, 0, 0, 0);
+  }
+}
+
 static int translate(struct pollfd *fds, nfds_t count, int ready) {
   if (ready <= 0 || !nc_active()) return ready;
-  for (nfds_t index = 0; index < count; index++)
+  for (nfds_t index = 0; index < count; index++) {
     if ((fds[index].revents & READABLE) != 0) fds[index].revents = mask_of(fds[index].fd, fds[index].revents);
+    if (lacks_room(&fds[index])) await_room(&fds[index]);
+  }
   return ready;
 }
 
