@@ -99,7 +99,8 @@ let package = Package(
       name: "LwipGlueTests", dependencies: ["LwipGlue", "Frames", "Slab", "Links", "UringLoop", "MicroKit"],
       swiftSettings: swift),
     .testTarget(
-      name: "NetcondCoreTests", dependencies: ["NetcondCore", "NetcondRPC", "LwipGlue", "Links", "Frames", "Slab", "UringLoop"],
+      name: "NetcondCoreTests",
+      dependencies: ["NetcondCore", "NetcondRPC", "LwipGlue", "Links", "Frames", "Slab", "UringLoop"],
       swiftSettings: swift),
     .testTarget(
       name: "SystemTests", dependencies: ["TestSupport", "BenchKit", "NetcondRPC"], path: "Tests/SystemTests",

@@ -214,7 +214,8 @@ extension Daemon {
       reply.argument.1 = inPair + unsent
       return
     }
-    let inArena = socket.pointee.arena.flatMap { arenas?.queuedBytes(of: $0) } ?? 0  // each block's marker is a byte too many
+    // Each block's marker is a byte too many.
+    let inArena = socket.pointee.arena.flatMap { arenas?.queuedBytes(of: $0) } ?? 0
     let waiting =
       Int(inPair) + inArena + (socket.pointee.pending?.count ?? 0) + (socket.pointee.pendingBlock?.count ?? 0)
     let facts = socket.pointee.connection.flatMap { stack.facts(of: $0) } ?? ConnectionFacts()

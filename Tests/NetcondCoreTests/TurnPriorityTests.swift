@@ -21,7 +21,9 @@ import Testing
     }
   }
 
-  @Test("is raised while single messages go back and forth, and as it was else", .enabled(if: geteuid() == 0, "needs root"))
+  @Test(
+    "is raised while single messages go back and forth, and as it was else",
+    .enabled(if: geteuid() == 0, "needs root"))
   func follows() {
     let before = getpriority(Self.process, 0)
     var daemon = Daemon(priority: TurnPriority(isWanted: true))

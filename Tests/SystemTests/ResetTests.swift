@@ -32,7 +32,9 @@ extension SystemTests {
       #expect(try app.answer(seconds: 5) == "error ECONNRESET")
     }
 
-    @Test("after a reset, or shut down both ways, a connection's own address can still be asked for", .needsTap, arguments: AppRole.allCases)
+    @Test(
+      "after a reset, or shut down both ways, a connection's own address can still be asked for", .needsTap,
+      arguments: AppRole.allCases)
     func localAddressAfterEnd(role: AppRole) throws {
       let stage = try TapStage()
       let (app, peer) = try connected(stage, role)
