@@ -75,15 +75,24 @@ SCENARIO_BOTH(listen_unprivileged, .app = unprivileged_app, .user = NOBODY);
 
 // ---- Who may share a port: each pair of (address, options, whether it listens), in both orders
 
+// Free on all addresses: of the first one's alone, an earlier scenario's connection may still linger on the second's.
+static int free_port(void) {
+  int probe = tcp(0);
+  NEED(bind_to(probe, ANY, 0) == 0);
+  int port = port_of(probe);
+  close(probe);
+  return port;
+}
+
 static int conflict(enum host first, int first_options, bool first_listens, enum host second, int second_options) {
-  int one = tcp(0), two = tcp(0);
+  int port = free_port(), one = tcp(0), two = tcp(0);
   set_option(one, SOL_SOCKET, SO_REUSEADDR, first_options & 1);
   set_option(one, SOL_SOCKET, SO_REUSEPORT, first_options >> 1);
   set_option(two, SOL_SOCKET, SO_REUSEADDR, second_options & 1);
   set_option(two, SOL_SOCKET, SO_REUSEPORT, second_options >> 1);
-  NEED(bind_to(one, first, 0) == 0);
+  NEED(bind_to(one, first, port) == 0);
   if (first_listens) NEED(listen(one, 1) == 0);
-  int value = bind_to(two, second, port_of(one)), error = errno;
+  int value = bind_to(two, second, port), error = errno;
   if (value == 0 && !first_listens) {
     NEED(listen(one, 1) == 0);
     value = listen(two, 1) == 0 ? 0 : 1;
