@@ -205,13 +205,13 @@ extension Daemon {
       reuseAddress: reuseAddress || socket.pointee.options.reuseAddress, reusePort: socket.pointee.options.reusePort)
     let choosesPort = local.port != 0
     var local = local
-    if local.port != 0, !binding.reuseAddress, !binding.reusePort,
-      stack.hasConnections(network.interface, on: local)
-    {
-      return EADDRINUSE
+    func lingers(_ port: UInt16) -> Bool {
+      !binding.reuseAddress && !binding.reusePort
+        && stack.hasConnections(network.interface, on: Endpoint(address: local.address, port: port))
     }
-    if local.port == 0 {
-      guard let port = network.ports.bindEphemeral(binding) else { return EADDRINUSE }
+    if choosesPort, lingers(local.port) { return EADDRINUSE }
+    if !choosesPort {
+      guard let port = network.ports.bindEphemeral(binding, lingers: lingers) else { return EADDRINUSE }
       local.port = port
     } else if !network.ports.bind(binding, port: local.port) {
       releaseEndedDirect(network: network.number, port: local.port)

@@ -41,13 +41,23 @@ struct PortTable {
     return true
   }
 
+  /// How many free ports are passed over because connections linger there.
+  private static let mostLingering = 16
+
   /// A free ephemeral port (RFC 6056 section 3.3.1), bound; nil where all of them are used.
-  mutating func bindEphemeral(_ binding: Binding) -> UInt16? {
+  /// - Parameter lingers: whether connections of sockets that are gone still use a port: such a one is taken only where no other
+  ///   is easily found.
+  mutating func bindEphemeral(_ binding: Binding, lingers: (UInt16) -> Bool = { _ in false }) -> UInt16? {
     let range: ClosedRange<UInt16> = 32_768...60_999  // Linux's net.ipv4.ip_local_port_range
     let start = UInt16.random(in: range)
+    var passed = 0
     for offset in 0..<range.count {
       let port = range.lowerBound + UInt16((Int(start - range.lowerBound) + offset) % range.count)
       if isUsed(port) { continue }
+      if passed < Self.mostLingering, lingers(port) {
+        passed += 1
+        continue
+      }
       bindings[port] = [binding]
       return port
     }

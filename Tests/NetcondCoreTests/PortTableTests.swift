@@ -157,4 +157,15 @@ private final class KernelSocket {
     }
     #expect(table.bindEphemeral(binding) == nil)
   }
+
+  @Test func `a port where connections linger is left alone while another is easily found`() {
+    let binding = Self.binding(Claim(address: "0.0.0.0"), 1)
+    for _ in 0..<500 {
+      var table = PortTable()
+      let port = table.bindEphemeral(binding) { $0 % 8 != 0 }
+      #expect(port.map { $0 % 8 } == 0)
+    }
+    var table = PortTable()
+    #expect(table.bindEphemeral(binding) { _ in true } != nil)
+  }
 }
