@@ -35,6 +35,8 @@ void say_poll(const char *label, int fd, int wanted) {
   long end = milliseconds() + PATIENCE;
   struct timespec pause = {.tv_nsec = 2000000};
   while ((poll_now(fd) & wanted) != wanted && milliseconds() < end) nanosleep(&pause, NULL);
+  // The kernel ends a connection that was reset in two steps (tcp_done): HUP may show an instant before RDHUP and IN.
+  for (int look = 0; look < 10 && (poll_now(fd) & (POLLHUP | POLLRDHUP)) == POLLHUP; look++) nanosleep(&pause, NULL);
   say_poll_now(label, fd);
 }
 
