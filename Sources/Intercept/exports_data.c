@@ -187,9 +187,7 @@ NC_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int fla
 
 // False, with errno: it was interrupted.
 static inline bool look_first(int fd, int flags) {
-  if (__builtin_expect(__atomic_load_n(&nc_spins, __ATOMIC_RELAXED) != NC_SPINS, 1) || (flags & MSG_DONTWAIT) != 0 ||
-      nc_is_sandboxed() || !nc_spin(fd))
-    return true;
+  if (!nc_looks_first() || (flags & MSG_DONTWAIT) != 0 || !nc_spin(fd)) return true;
   errno = EINTR;
   return false;
 }

@@ -9,6 +9,7 @@
 // A connection that was refused or reset is told in two steps: the kernel wakes whoever polls as soon as the daemon's end is
 // dead, and only then gives back what that end had not read, which makes the socket writable. TCP's tells both at once.
 #include <poll.h>
+#include <pthread.h>
 
 #include "datagram.h"
 #include "exports.h"
@@ -53,12 +54,46 @@ static int translate(struct pollfd *fds, nfds_t count, int ready) {
   return ready;
 }
 
+struct poll_call {
+  struct pollfd *fds;
+  nfds_t count;
+};
+
+static long look(const void *of) {
+  const struct poll_call *call = of;
+  const struct timespec none = {0};
+  return nc_raw(SYS_ppoll, (long)call->fds, (long)call->count, (long)&none, 0, 0, 0);
+}
+
+// Looks for `limit` nanoseconds before it waits (spin.c).
+static int wait_looking(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+                        int64_t limit) {
+  sigset_t before;
+  const struct poll_call call = {fds, count};
+  if (!nc_spin_begin(&before)) return nc_native()->ppoll(fds, count, timeout, mask);
+  long ready;
+  int error;
+  pthread_cleanup_push(nc_spin_end, &before);
+  ready = nc_spin_look(look, &call, limit, &before);
+  if (ready <= 0) ready = nc_native()->ppoll(fds, count, timeout, mask != NULL ? mask : &before);
+  error = errno;
+  pthread_cleanup_pop(1);
+  errno = error;
+  return (int)ready;
+}
+
 NC_EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout) {
-  return translate(fds, count, nc_native()->poll(fds, count, timeout));
+  const struct timespec limit = {.tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L};
+  const struct timespec *wait = timeout < 0 ? NULL : &limit;
+  if (!nc_looks_first() || timeout == 0) return translate(fds, count, nc_native()->poll(fds, count, timeout));
+  return translate(fds, count, wait_looking(fds, count, wait, NULL, nc_spin_limit(wait)));
 }
 
 NC_EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
-  return translate(fds, count, nc_native()->ppoll(fds, count, timeout, mask));
+  int64_t limit = nc_looks_first() ? nc_spin_limit(timeout) : 0;
+  int ready = limit > 0 ? wait_looking(fds, count, timeout, mask, limit)
+                        : nc_native()->ppoll(fds, count, timeout, mask);
+  return translate(fds, count, ready);
 }
 
 int __poll_chk(struct pollfd *, nfds_t, int, size_t);

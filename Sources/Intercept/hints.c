@@ -32,7 +32,7 @@ void nc_hint_copy(int from, int to) {
 }
 
 void nc_hint_settle(int fd, uint8_t seen) {
-  if (__atomic_load_n(&nc_spins, __ATOMIC_RELAXED) == NC_SPINS_UNKNOWN) nc_spin_learn(fd);
+  nc_spin_learn_once(fd);
   if (fd < 0 || fd >= NC_HINT_END || (seen & KIND_MASK) != NC_HINT_LOOK) return;
   uint8_t settled = (uint8_t)((seen & ~KIND_MASK) | NC_HINT_STREAM);
   (void)__atomic_compare_exchange_n(&nc_hints[fd], &seen, settled, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);

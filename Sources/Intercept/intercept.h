@@ -5,7 +5,7 @@
 // calls that make a socket, steer it, or name an address pass here:
 //
 //   exports.c    the interposed symbols that steer a socket; for each fd, ours or not
-//   exports_poll.c   poll() and ppoll(), for the errors of datagram sockets
+//   exports_poll.c   poll() and ppoll(), for the errors of datagram sockets; exports_epoll.c   epoll_wait() and its kin
 //   exports_data.c   those that move data: they pass on to libc at once what hints.c says is none of ours
 //   exports_sandbox.c   whether the program has put a seccomp filter on itself
 //   identity.c   what an fd is: nc_identify reads the abstract names the daemon gave to the ends of the pair
@@ -35,6 +35,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -95,6 +96,9 @@ struct sigevent;
   F(int, recvmmsg, (int, struct mmsghdr *, unsigned, int, struct timespec *))                                          \
   F(int, poll, (struct pollfd *, nfds_t, int))                                                                         \
   F(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))                                  \
+  F(int, epoll_wait, (int, struct epoll_event *, int, int))                                                            \
+  F(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))                                         \
+  F(int, epoll_pwait2, (int, struct epoll_event *, int, const struct timespec *, const sigset_t *))                    \
   F(int, prctl, (int, ...))                                                                                            \
   F(int, dup, (int))                                                                                                   \
   F(int, dup2, (int, int))                                                                                             \
@@ -399,10 +403,31 @@ extern int nc_spins;
 
 /// Finds out by an established stream whether this process may look before it sleeps.
 void nc_spin_learn(int fd);
+static inline void nc_spin_learn_once(int fd) {
+  if (__atomic_load_n(&nc_spins, __ATOMIC_RELAXED) == NC_SPINS_UNKNOWN) nc_spin_learn(fd);
+}
 
 /// Returns when there is something to receive, or an end; at once where the fd does not wait; after 0.1 ms at the latest.
 /// True: a signal has come that makes the receipt fail with EINTR.
 bool nc_spin(int fd);
+
+/// Whether calls that wait are to look first.
+static inline bool nc_looks_first(void) {
+  return __builtin_expect(__atomic_load_n(&nc_spins, __ATOMIC_RELAXED) == NC_SPINS, 0) && !nc_is_sandboxed();
+}
+
+/// Holds signals until nc_spin_end, but for those of faults. `*before` is what to wait with, as ppoll(2) does: then they end the
+/// wait. False: they cannot be held.
+bool nc_spin_begin(sigset_t *before);
+void nc_spin_end(void *before); // a sigset_t; as pthread_cleanup_push(3) has it
+
+/// How long a call with this time-out may look, in nanoseconds: NULL waits for ever; 0 for one that waits not at all, or that the
+/// kernel is to judge.
+int64_t nc_spin_limit(const struct timespec *timeout);
+
+/// Calls `look`, a system call that does not wait, until it says something else than 0, which is returned; for 0.1 ms, for
+/// `limit` nanoseconds, or until a signal comes, whichever is least.
+long nc_spin_look(long (*look)(const void *call), const void *call, int64_t limit, const sigset_t *before);
 
 // arena.c
 

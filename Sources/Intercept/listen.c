@@ -144,6 +144,7 @@ int nc_accept(int fd, const struct nc_name *name, struct sockaddr *address, sock
   }
   if ((flags & SOCK_NONBLOCK) != 0) (void)nc_raw_fcntl(accepted, F_SETFL, O_RDWR | O_NONBLOCK);
   nc_hint_mark(accepted, NC_HINT_STREAM);
+  nc_spin_learn_once(accepted);
   nc_inherit_timeouts(fd, accepted);
   if (address != NULL) nc_address_write(name->family, &record.remote, address, length);
   return accepted;

@@ -2,10 +2,13 @@
 // takes longer than all the rest of a round trip. A receipt that would wait looks for bytes for a while first; what it then
 // does is the kernel's own call, so that nothing else about it changes. A signal that would have ended the wait ends it.
 //
+// poll() and epoll_wait() look likewise, before they wait for any of what they are to wait for.
+//
 // The daemon marks the sockets of a process (NC_MARK_SPINS). A process is on one network, so one socket tells.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <time.h>
 
 #include "intercept.h"
@@ -67,6 +70,45 @@ static const signal_set held = ~(UINT64_C(1) << (SIGSEGV - 1) | UINT64_C(1) << (
 
 static bool hold_signals(int how, const signal_set *set, signal_set *before) {
   return nc_raw(SYS_rt_sigprocmask, how, (long)set, (long)before, sizeof *set, 0, 0) == 0;
+}
+
+static signal_set first_word(const sigset_t *set) {
+  signal_set word;
+  memcpy(&word, set, sizeof word);
+  return word;
+}
+
+bool nc_spin_begin(sigset_t *before) {
+  signal_set word = 0;
+  memset(before, 0, sizeof *before);
+  if (!hold_signals(SIG_BLOCK, &held, &word)) return false;
+  memcpy(before, &word, sizeof word);
+  return true;
+}
+
+void nc_spin_end(void *before) {
+  signal_set word = first_word(before);
+  (void)hold_signals(SIG_SETMASK, &word, NULL);
+}
+
+int64_t nc_spin_limit(const struct timespec *timeout) {
+  if (timeout == NULL || timeout->tv_sec > 0) return SPIN_NANOSECONDS;
+  return timeout->tv_sec == 0 && timeout->tv_nsec > 0 && timeout->tv_nsec < 1000000000 ? timeout->tv_nsec : 0;
+}
+
+long nc_spin_look(long (*look)(const void *call), const void *call, int64_t limit, const sigset_t *before) {
+  signal_set pending = 0;
+  long found = look(call);
+  int64_t end = found == 0 ? nanoseconds() + (limit < SPIN_NANOSECONDS ? limit : SPIN_NANOSECONDS) : 0;
+  while (found == 0) {
+    if (nc_raw(SYS_rt_sigpending, (long)&pending, sizeof pending, 0, 0, 0, 0) == 0 &&
+        (pending & held & ~first_word(before)) != 0)
+      break; // the wait ends by it, or not
+    if (nanoseconds() >= end) break;
+    (void)nc_raw(SYS_sched_yield, 0, 0, 0, 0, 0, 0); // the peer may share the CPU
+    found = look(call);
+  }
+  return found;
 }
 
 bool nc_spin(int fd) {

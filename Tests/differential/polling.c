@@ -1,6 +1,7 @@
 // poll, select and epoll: what each tells of a socket, in each state.
 #include "differential.h"
 #include <sys/select.h>
+#include <sys/time.h>
 
 static void talking_peer(void) {
   int fd = connected_peer();
@@ -159,6 +160,84 @@ static void refusing_peer(void) {
   hear("done");
 }
 SCENARIO_BOTH(polling_refused, .app = refused_app, .peer = refusing_peer);
+
+// A signal ends each wait, whatever its handler is to restart (signal(7)); soon after the call, so that one which looks before it
+// sleeps is met looking.
+static int wait_by(int way, int fd, int epoll, const sigset_t *mask) {
+  struct pollfd one = {.fd = fd, .events = POLLIN};
+  struct epoll_event event;
+  const struct timespec limit = {.tv_nsec = 200000000};
+  switch (way) {
+  case 0: return mask == NULL ? poll(&one, 1, 200) : ppoll(&one, 1, &limit, mask);
+  case 1: return mask == NULL ? epoll_wait(epoll, &event, 1, 200) : epoll_pwait(epoll, &event, 1, 200, mask);
+  default: return epoll_pwait2(epoll, &event, 1, &limit, mask);
+  }
+}
+
+static void say_interrupted(const char *label, int way, int fd, int epoll) {
+  enum { TIMES = 50 };
+  struct itimerval timer = {.it_value.tv_usec = 40, .it_interval.tv_usec = 20000}, off = {0};
+  int first = 0, interrupted = 0;
+  for (int i = 0; i < TIMES; i++) {
+    signals_seen = 0;
+    NEED(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+    interrupted += wait_by(way, fd, epoll, NULL) < 0 && errno == EINTR;
+    first += signals_seen == 1;
+    NEED(setitimer(ITIMER_REAL, &off, NULL) == 0);
+  }
+  say(label, "%s %s", interrupted == TIMES ? "all" : "not all", first > TIMES / 2 ? "at once" : "late");
+}
+
+static void interrupted_app(void) {
+  static const char *const ways[] = {"poll", "epoll", "epoll_pwait2"};
+  int fd = connected_app(), epoll = epoll_on(fd, EPOLLIN);
+  word(fd, 1);
+  char byte;
+  result("read", read(fd, &byte, 1)); // by now it is known whether to look
+  on_signal(SIGALRM, SA_RESTART);
+  on_signal(SIGUSR1, 0);
+  sigset_t none, usr1, now;
+  sigemptyset(&none);
+  sigemptyset(&usr1);
+  sigaddset(&usr1, SIGUSR1);
+  for (int way = 0; way < 3; way++) {
+    say_interrupted(ways[way], way, fd, epoll);
+    NEED(sigprocmask(SIG_BLOCK, &usr1, NULL) == 0);
+    signals_seen = 0;
+    raise(SIGUSR1);
+    result("one that was blocked", wait_by(way, fd, epoll, &none));
+    say("seen", "%d", signals_seen);
+    raise(SIGUSR1);
+    result("one that stays blocked", wait_by(way, fd, epoll, &usr1));
+    say("seen", "%d", signals_seen);
+    NEED(sigprocmask(SIG_SETMASK, &none, NULL) == 0);
+    NEED(sigprocmask(SIG_BLOCK, NULL, &now) == 0);
+    say("then", "%d, %s", signals_seen, sigisemptyset(&now) ? "none blocked" : "some blocked");
+    tell_value(1);
+    result("what comes", wait_by(way, fd, epoll, NULL));
+    result("read", read(fd, &byte, 1));
+    hear("sent");
+  }
+  struct timespec limit = {.tv_nsec = 50000}, wrong = {.tv_nsec = -1};
+  struct pollfd one = {.fd = fd, .events = POLLIN};
+  struct epoll_event event;
+  result("ppoll, 50 us", ppoll(&one, 1, &limit, NULL));
+  result("ppoll, no time", ppoll(&one, 1, &wrong, NULL));
+  result("epoll_pwait2, 50 us", epoll_pwait2(epoll, &event, 1, &limit, NULL));
+  result("epoll_pwait2, no time", epoll_pwait2(epoll, &event, 1, &wrong, NULL));
+  result("epoll_wait, no room", epoll_wait(epoll, &event, 0, 10));
+  result("epoll_wait, not open", epoll_wait(90, &event, 1, 10));
+  result("epoll_wait, no epoll", epoll_wait(fd, &event, 1, 10));
+  result("poll, not open", poll(&(struct pollfd){.fd = 90, .events = POLLIN}, 1, 10));
+  long start = milliseconds();
+  result("epoll_wait", epoll_wait(epoll, &event, 1, 30));
+  say_took("time", start, 30, 500);
+  start = milliseconds();
+  result("poll", poll(&one, 1, 30));
+  say_took("time", start, 30, 500);
+  tell_value(-1);
+}
+SCENARIO_BOTH(polling_interrupted, .app = interrupted_app, .peer = talking_peer);
 
 static void select_app(void) {
   int fd = connected_app();

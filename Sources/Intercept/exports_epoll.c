@@ -1,0 +1,51 @@
+// epoll_wait() and its kin, which are the kernel's own but for looking before they wait (spin.c).
+#include <pthread.h>
+#include <time.h>
+
+#include "exports.h"
+
+struct epoll_call {
+  int fd, room;
+  struct epoll_event *events;
+};
+
+static long look(const void *of) {
+  const struct epoll_call *call = of;
+  return nc_raw(SYS_epoll_pwait, call->fd, (long)call->events, call->room, 0, 0, 0);
+}
+
+// With `timeout`, or where that is null, with `milliseconds`.
+static int wait_looking(int fd, struct epoll_event *events, int room, const struct timespec *timeout, int milliseconds,
+                        const sigset_t *mask, int64_t limit) {
+  sigset_t before;
+  const struct epoll_call call = {fd, room, events};
+  bool holds = nc_spin_begin(&before);
+  const sigset_t *wait_mask = mask == NULL && holds ? &before : mask;
+  long ready = 0;
+  int error;
+  pthread_cleanup_push(nc_spin_end, &before);
+  if (holds) ready = nc_spin_look(look, &call, limit, &before);
+  if (ready <= 0 && timeout != NULL) ready = nc_native()->epoll_pwait2(fd, events, room, timeout, wait_mask);
+  else if (ready <= 0) ready = nc_native()->epoll_pwait(fd, events, room, milliseconds, wait_mask);
+  error = errno;
+  pthread_cleanup_pop(holds);
+  errno = error;
+  return (int)ready;
+}
+
+NC_EXPORT int epoll_wait(int fd, struct epoll_event *events, int room, int timeout) {
+  if (!nc_looks_first() || timeout == 0) return nc_native()->epoll_wait(fd, events, room, timeout);
+  return wait_looking(fd, events, room, NULL, timeout, NULL, nc_spin_limit(NULL));
+}
+
+NC_EXPORT int epoll_pwait(int fd, struct epoll_event *events, int room, int timeout, const sigset_t *mask) {
+  if (!nc_looks_first() || timeout == 0) return nc_native()->epoll_pwait(fd, events, room, timeout, mask);
+  return wait_looking(fd, events, room, NULL, timeout, mask, nc_spin_limit(NULL));
+}
+
+NC_EXPORT int epoll_pwait2(int fd, struct epoll_event *events, int room, const struct timespec *timeout,
+                           const sigset_t *mask) {
+  int64_t limit = nc_looks_first() ? nc_spin_limit(timeout) : 0;
+  if (limit == 0) return nc_native()->epoll_pwait2(fd, events, room, timeout, mask);
+  return wait_looking(fd, events, room, timeout, -1, mask, limit);
+}
