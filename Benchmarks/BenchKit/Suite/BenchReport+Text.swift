@@ -8,9 +8,8 @@ extension BenchReport {
     "\(machine.processor), \(machine.processorCount) CPUs, Linux \(machine.kernel) \(machine.architecture), "
       + "\(machine.date)\n"
       + "\(daemon.version)\(commit.map { ", commit \($0)" } ?? ""); kernel's congestion control: \(settings.congestionControl), on impaired paths cubic\n"
-      + "\(settings.isQuick ? "quick run" : "full run"): \(settings.rounds) rounds "
-      + "(\(settings.roundsWithoutTarget) without target) of \(settings.seconds) s and more, interleaved, "
-      + "\(settings.roundsOfAllPlaces) (1) of them in all places, the others in each one's two best; medians; "
+      + "\(settings.isQuick ? "quick run" : "full run"): \(settings.roundsText), interleaved, "
+      + "the other rounds in each one's two best places; medians; "
       + "\(Int(settings.durationSeconds)) s in all"
   }
 

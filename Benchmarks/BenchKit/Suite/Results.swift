@@ -101,6 +101,12 @@ struct BenchReport: Codable, Sendable {
     let seconds: Double
     let congestionControl: String
     var durationSeconds: Double = 0
+
+    /// As a person reads it.
+    var roundsText: String {
+      "\(rounds) rounds, \(roundsOfAllPlaces) of them in all places "
+        + "(where there is no target, \(roundsWithoutTarget) and 1), of \(seconds) s and more"
+    }
   }
 
   let machine: Machine

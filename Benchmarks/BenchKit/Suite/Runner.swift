@@ -84,8 +84,7 @@ final class Runner {
   func run() {
     let (measurements, seconds) = plan
     Progress.note(
-      "\(entries.count) scenarios in \(settings.rounds) rounds (\(settings.roundsWithoutTarget) where there is no target), "
-        + "\(settings.roundsOfAllPlaces) (1) of them in all places, \(settings.seconds) s a measurement and more: "
+      "\(entries.count) scenarios in \(settings.roundsText): "
         + "about \(measurements) measurements, \(Int((seconds / 60).rounded(.up))) minutes")
     for round in 0..<settings.rounds {
       let order = round % 2 == 0 ? Array(entries.indices) : entries.indices.reversed()
