@@ -12,15 +12,16 @@ struct ReceiveTuning {
 
 /// Buffers as large as the path needs (1 Gbit/s over 40 ms is 5 MB), under budgets of all connections together.
 ///
-/// On a short path bytes wait for this process, and not for the wire: larger buffers would carry no more, but make all queues
+/// On a short path bytes wait for this process, and not for the wire: larger windows would carry no more, but make all queues
 /// longer, until the peers take the path for a long one, and bytes have left the caches before they are copied. So there the
-/// connections that move much share a little memory; on long paths they share more.
+/// connections that receive much share a little memory; on long paths they share more. What is sent waits in the apps as well:
+/// with little for each connection more of them take turns, and each turn wakes the app and the peer.
 extension Stack {
   /// Bytes a connection may hold that are not yet acknowledged, at first and at most.
   static let sendBudgetBytes = 1024 * 1024
   private static let largestSendBudgetBytes = 8 * 1024 * 1024
   /// What all connections may hold that move much, each in its direction, and what each may hold however many they are.
-  private static let sharedSendBytes = (short: 16 * 1024 * 1024, long: 64 * 1024 * 1024)
+  private static let sharedSendBytes = 64 * 1024 * 1024
   private static let sharedReceiveBytes = (short: 8 * 1024 * 1024, long: 64 * 1024 * 1024)
   private static let leastShareBytes = 128 * 1024
   /// Unread bytes of all connections at which windows no longer grow.
@@ -43,11 +44,10 @@ extension Stack {
 
   /// Twice the congestion window, so that an acknowledgement finds something to send, while the apps' buffers suffice.
   func sendBudget(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) -> Int {
-    let recovery = recovery(of: pcb)
-    let isShort = isShort(connection, recovery)
-    let share = max(
-      Self.leastShareBytes, (isShort ? Self.sharedSendBytes.short : Self.sharedSendBytes.long) / activity.count)
-    guard !isShort, let recovery, sendMemory?.isScarce != true else { return min(share, Self.sendBudgetBytes) }
+    let share = max(Self.leastShareBytes, Self.sharedSendBytes / activity.count)
+    guard let recovery = recovery(of: pcb), !isShort(connection, recovery), sendMemory?.isScarce != true else {
+      return min(share, Self.sendBudgetBytes)
+    }
     return min(share, Self.largestSendBudgetBytes, max(Self.sendBudgetBytes, 2 * recovery.pointee.window.bytes))
   }
 
