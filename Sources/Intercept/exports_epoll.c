@@ -14,21 +14,35 @@ static long look(const void *of) {
   return nc_raw(SYS_epoll_pwait, call->fd, (long)call->events, call->room, 0, 0, 0);
 }
 
+enum { SET_BYTES = 8 /* of the kernel's set of signals */ };
+
+// A libc before 2.35 has no such function, which a program may look for and find here.
+static int wait_precisely(int fd, struct epoll_event *events, int room, const struct timespec *timeout,
+                          const sigset_t *mask) {
+  const struct nc_native *native = nc_native();
+  if (native->epoll_pwait2 != NULL) return native->epoll_pwait2(fd, events, room, timeout, mask);
+  return (int)finish(nc_raw(SYS_epoll_pwait2, fd, (long)events, room, (long)timeout, (long)mask, SET_BYTES));
+}
+
 // With `timeout`, or where that is null, with `milliseconds`.
+static int wait_plainly(int fd, struct epoll_event *events, int room, const struct timespec *timeout, int milliseconds,
+                        const sigset_t *mask) {
+  if (timeout != NULL) return wait_precisely(fd, events, room, timeout, mask);
+  return nc_native()->epoll_pwait(fd, events, room, milliseconds, mask);
+}
+
 static int wait_looking(int fd, struct epoll_event *events, int room, const struct timespec *timeout, int milliseconds,
                         const sigset_t *mask, int64_t limit) {
   sigset_t before;
   const struct epoll_call call = {fd, room, events};
-  bool holds = nc_spin_begin(&before);
-  const sigset_t *wait_mask = mask == NULL && holds ? &before : mask;
-  long ready = 0;
+  if (!nc_spin_begin(&before)) return wait_plainly(fd, events, room, timeout, milliseconds, mask);
+  long ready;
   int error;
   pthread_cleanup_push(nc_spin_end, &before);
-  if (holds) ready = nc_spin_look(look, &call, limit, &before);
-  if (ready <= 0 && timeout != NULL) ready = nc_native()->epoll_pwait2(fd, events, room, timeout, wait_mask);
-  else if (ready <= 0) ready = nc_native()->epoll_pwait(fd, events, room, milliseconds, wait_mask);
+  ready = nc_spin_look(look, &call, limit, &before);
+  if (ready <= 0) ready = wait_plainly(fd, events, room, timeout, milliseconds, mask != NULL ? mask : &before);
   error = errno;
-  pthread_cleanup_pop(holds);
+  pthread_cleanup_pop(1);
   errno = error;
   return (int)ready;
 }
@@ -46,6 +60,6 @@ NC_EXPORT int epoll_pwait(int fd, struct epoll_event *events, int room, int time
 NC_EXPORT int epoll_pwait2(int fd, struct epoll_event *events, int room, const struct timespec *timeout,
                            const sigset_t *mask) {
   int64_t limit = nc_looks_first() ? nc_spin_limit(timeout) : 0;
-  if (limit == 0) return nc_native()->epoll_pwait2(fd, events, room, timeout, mask);
+  if (limit == 0) return wait_precisely(fd, events, room, timeout, mask);
   return wait_looking(fd, events, room, timeout, -1, mask, limit);
 }
