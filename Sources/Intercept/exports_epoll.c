@@ -1,5 +1,4 @@
 // epoll_wait() and its kin, which are the kernel's own but for looking before they wait (spin.c).
-#include <pthread.h>
 #include <time.h>
 
 #include "exports.h"
@@ -7,6 +6,8 @@
 struct epoll_call {
   int fd, room;
   struct epoll_event *events;
+  const struct timespec *timeout; /* null: `milliseconds` */
+  int milliseconds;
 };
 
 static long look(const void *of) {
@@ -24,27 +25,16 @@ static int wait_precisely(int fd, struct epoll_event *events, int room, const st
   return (int)finish(nc_raw(SYS_epoll_pwait2, fd, (long)events, room, (long)timeout, (long)mask, SET_BYTES));
 }
 
-// With `timeout`, or where that is null, with `milliseconds`.
-static int wait_plainly(int fd, struct epoll_event *events, int room, const struct timespec *timeout, int milliseconds,
-                        const sigset_t *mask) {
-  if (timeout != NULL) return wait_precisely(fd, events, room, timeout, mask);
-  return nc_native()->epoll_pwait(fd, events, room, milliseconds, mask);
+static int sleep_in(const void *of, const sigset_t *mask) {
+  const struct epoll_call *call = of;
+  if (call->timeout != NULL) return wait_precisely(call->fd, call->events, call->room, call->timeout, mask);
+  return nc_native()->epoll_pwait(call->fd, call->events, call->room, call->milliseconds, mask);
 }
 
 static int wait_looking(int fd, struct epoll_event *events, int room, const struct timespec *timeout, int milliseconds,
                         const sigset_t *mask, int64_t limit) {
-  sigset_t before;
-  const struct epoll_call call = {fd, room, events};
-  if (!nc_spin_begin(&before)) return wait_plainly(fd, events, room, timeout, milliseconds, mask);
-  long ready;
-  int error;
-  pthread_cleanup_push(nc_spin_end, &before);
-  ready = nc_spin_look(look, &call, limit, &before);
-  if (ready <= 0) ready = wait_plainly(fd, events, room, timeout, milliseconds, mask != NULL ? mask : &before);
-  error = errno;
-  pthread_cleanup_pop(1);
-  errno = error;
-  return (int)ready;
+  const struct epoll_call call = {fd, room, events, timeout, milliseconds};
+  return nc_spin_wait(&(struct nc_wait){look, sleep_in, &call}, limit, mask);
 }
 
 NC_EXPORT int epoll_wait(int fd, struct epoll_event *events, int room, int timeout) {

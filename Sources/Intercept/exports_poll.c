@@ -9,7 +9,6 @@
 // A connection that was refused or reset is told in two steps: the kernel wakes whoever polls as soon as the daemon's end is
 // dead, and only then gives back what that end had not read, which makes the socket writable. TCP's tells both at once.
 #include <poll.h>
-#include <pthread.h>
 
 #include "datagram.h"
 #include "exports.h"
@@ -57,6 +56,7 @@ static int translate(struct pollfd *fds, nfds_t count, int ready) {
 struct poll_call {
   struct pollfd *fds;
   nfds_t count;
+  const struct timespec *timeout;
 };
 
 static long look(const void *of) {
@@ -65,21 +65,15 @@ static long look(const void *of) {
   return nc_raw(SYS_ppoll, (long)call->fds, (long)call->count, (long)&none, 0, 0, 0);
 }
 
-// Looks for `limit` nanoseconds before it waits (spin.c).
+static int sleep_in(const void *of, const sigset_t *mask) {
+  const struct poll_call *call = of;
+  return nc_native()->ppoll(call->fds, call->count, call->timeout, mask);
+}
+
 static int wait_looking(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
                         int64_t limit) {
-  sigset_t before;
-  const struct poll_call call = {fds, count};
-  if (!nc_spin_begin(&before)) return nc_native()->ppoll(fds, count, timeout, mask);
-  long ready;
-  int error;
-  pthread_cleanup_push(nc_spin_end, &before);
-  ready = nc_spin_look(look, &call, limit, &before);
-  if (ready <= 0) ready = nc_native()->ppoll(fds, count, timeout, mask != NULL ? mask : &before);
-  error = errno;
-  pthread_cleanup_pop(1);
-  errno = error;
-  return (int)ready;
+  const struct poll_call call = {fds, count, timeout};
+  return nc_spin_wait(&(struct nc_wait){look, sleep_in, &call}, limit, mask);
 }
 
 NC_EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout) {

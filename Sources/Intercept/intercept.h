@@ -416,18 +416,21 @@ static inline bool nc_looks_first(void) {
   return __builtin_expect(__atomic_load_n(&nc_spins, __ATOMIC_RELAXED) == NC_SPINS, 0) && !nc_is_sandboxed();
 }
 
-/// Holds signals until nc_spin_end, but for those of faults. `*before` is what to wait with, as ppoll(2) does: then they end the
-/// wait. False: they cannot be held.
-bool nc_spin_begin(sigset_t *before);
-void nc_spin_end(void *before); // a sigset_t; as pthread_cleanup_push(3) has it
-
 /// How long a call with this time-out may look, in nanoseconds: NULL waits for ever; 0 for one that waits not at all, or that the
 /// kernel is to judge.
 int64_t nc_spin_limit(const struct timespec *timeout);
 
-/// Calls `look`, a system call that does not wait, until it says something else than 0, which is returned; for 0.1 ms, for
-/// `limit` nanoseconds, or until a signal comes, whichever is least.
-long nc_spin_look(long (*look)(const void *call), const void *call, int64_t limit, const sigset_t *before);
+/// A call that waits: `look` is a system call that does not, and says 0 where there is nothing; `sleep` is libc's, with the mask of
+/// signals to wait with, as ppoll(2) has it.
+struct nc_wait {
+  long (*look)(const void *call);
+  int (*sleep)(const void *call, const sigset_t *mask);
+  const void *call;
+};
+
+/// Looks until there is something, for 0.1 ms, for `limit` nanoseconds, or until a signal comes, whichever is least, and then
+/// sleeps. `mask` may be null: signals end the wait as they would without looking. Returns what the call returns, errno included.
+int nc_spin_wait(const struct nc_wait *wait, int64_t limit, const sigset_t *mask);
 
 // arena.c
 

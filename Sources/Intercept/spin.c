@@ -5,8 +5,10 @@
 // poll() and epoll_wait() look likewise, before they wait for any of what they are to wait for.
 //
 // The daemon marks the sockets of a process (NC_MARK_SPINS). A process is on one network, so one socket tells.
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -78,7 +80,7 @@ static signal_set first_word(const sigset_t *set) {
   return word;
 }
 
-bool nc_spin_begin(sigset_t *before) {
+static bool begin(sigset_t *before) {
   signal_set word = 0;
   memset(before, 0, sizeof *before);
   if (!hold_signals(SIG_BLOCK, &held, &word)) return false;
@@ -86,7 +88,7 @@ bool nc_spin_begin(sigset_t *before) {
   return true;
 }
 
-void nc_spin_end(void *before) {
+static void end(void *before) {
   signal_set word = first_word(before);
   (void)hold_signals(SIG_SETMASK, &word, NULL);
 }
@@ -96,9 +98,9 @@ int64_t nc_spin_limit(const struct timespec *timeout) {
   return timeout->tv_sec == 0 && timeout->tv_nsec > 0 && timeout->tv_nsec < 1000000000 ? timeout->tv_nsec : 0;
 }
 
-long nc_spin_look(long (*look)(const void *call), const void *call, int64_t limit, const sigset_t *before) {
+static long look_for(const struct nc_wait *wait, int64_t limit, const sigset_t *before) {
   signal_set pending = 0;
-  long found = look(call);
+  long found = wait->look(wait->call);
   int64_t end = found == 0 ? nanoseconds() + (limit < SPIN_NANOSECONDS ? limit : SPIN_NANOSECONDS) : 0;
   while (found == 0) {
     if (nc_raw(SYS_rt_sigpending, (long)&pending, sizeof pending, 0, 0, 0, 0) == 0 &&
@@ -106,9 +108,23 @@ long nc_spin_look(long (*look)(const void *call), const void *call, int64_t limi
       break; // the wait ends by it, or not
     if (nanoseconds() >= end) break;
     (void)nc_raw(SYS_sched_yield, 0, 0, 0, 0, 0, 0); // the peer may share the CPU
-    found = look(call);
+    found = wait->look(wait->call);
   }
   return found;
+}
+
+int nc_spin_wait(const struct nc_wait *wait, int64_t limit, const sigset_t *mask) {
+  sigset_t before;
+  if (!begin(&before)) return wait->sleep(wait->call, mask);
+  long ready;
+  int error;
+  pthread_cleanup_push(end, &before); // the thread may be cancelled while it sleeps
+  ready = look_for(wait, limit, &before);
+  if (ready <= 0) ready = wait->sleep(wait->call, mask != NULL ? mask : &before);
+  error = errno;
+  pthread_cleanup_pop(1);
+  errno = error;
+  return (int)ready;
 }
 
 bool nc_spin(int fd) {
