@@ -38,7 +38,7 @@ APPLICATIONS = Tests/applications
 build: packages lwip ## the release build: daemon, preloaded library, benchmark (the default)
 	$(SWIFT_BUILD)
 	@ln -sfn libnetcond-intercept.so $(RELEASE)/libzerotierintercept.so
-	@ln -sfn netcond $(RELEASE)/zerotier-netcon-service
+	@for name in zerotier-netcon-service zerotier-cli; do ln -sfn netcond $(RELEASE)/$$name; done
 	@touch $(BUILT)
 	@echo "built in $(RELEASE)/ (lwIP: $(LWIP_MODE)): netcond, libzerotierintercept.so"
 
@@ -107,7 +107,7 @@ ensure-built:
 
 install: ensure-built install-files-intercept ## installs under PREFIX (/usr/local); DESTDIR is honoured
 	$(INSTALL_PROGRAM) $(RELEASE)/netcond '$(DESTDIR)$(PREFIX)/bin/netcond'
-	ln -sfn netcond '$(DESTDIR)$(PREFIX)/bin/zerotier-netcon-service'
+	for name in zerotier-netcon-service zerotier-cli; do ln -sfn netcond '$(DESTDIR)$(PREFIX)/bin/'$$name; done
 
 install-intercept: ensure-intercept-built install-files-intercept ## the library and its wrapper alone
 
@@ -119,6 +119,7 @@ install-files-intercept:
 
 uninstall: ## removes what install put there
 	rm -f '$(DESTDIR)$(PREFIX)/bin/netcond' '$(DESTDIR)$(PREFIX)/bin/zerotier-netcon-service' \
+	  '$(DESTDIR)$(PREFIX)/bin/zerotier-cli' \
 	  '$(DESTDIR)$(PREFIX)/bin/zerotier-intercept' '$(DESTDIR)$(PREFIX)/lib/libzerotierintercept.so'
 
 intercept: packages lwip ## the preloaded library alone

@@ -39,6 +39,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
   ],
   targets: [
     .systemLibrary(name: "CUring", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
@@ -63,10 +64,19 @@ let package = Package(
       name: "LwipGlue",
       dependencies: ["CLwip", "Frames", "Slab", .product(name: "DequeModule", package: "swift-collections")],
       swiftSettings: swift),
+    // HTTP without an event loop of its own: SwiftNIO's codec alone, on the daemon's ring.
+    .target(
+      name: "ControlPlane",
+      dependencies: [
+        "UringLoop", .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOEmbedded", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ],
+      swiftSettings: swiftWhereModulesMeet),
     .target(
       name: "NetcondCore",
       dependencies: [
-        "CSignal", "CSocket", "NetcondRPC", "Frames", "Slab", "UringLoop", "LwipGlue", "Links",
+        "CSignal", "CSocket", "NetcondRPC", "Frames", "Slab", "UringLoop", "LwipGlue", "Links", "ControlPlane",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
@@ -94,6 +104,7 @@ let package = Package(
     .testTarget(name: "SlabTests", dependencies: ["Slab"], swiftSettings: swift),
     .testTarget(name: "FramesTests", dependencies: ["Frames"], swiftSettings: swift),
     .testTarget(name: "UringLoopTests", dependencies: ["UringLoop"], swiftSettings: swift),
+    .testTarget(name: "ControlPlaneTests", dependencies: ["ControlPlane", "UringLoop"], swiftSettings: swift),
     .testTarget(name: "LinksTests", dependencies: ["Links", "Frames", "UringLoop"], swiftSettings: swift),
     .testTarget(
       name: "LwipGlueTests", dependencies: ["LwipGlue", "Frames", "Slab", "Links", "UringLoop", "MicroKit"],

@@ -17,7 +17,7 @@ public final class Hub {
   private static let pollBudget = 256
 
   public let name: String
-  private var ports: [HubPort] = []
+  private var ports: [HubPort?] = []
   private var table: [MACAddress: Int] = [:]
   private var queue: Deque<(port: Int, frame: Frame)> = []
   private var refusedSomeone = false
@@ -27,8 +27,9 @@ public final class Hub {
   /// Adds a port.
   /// - Parameter mtu: of the network on it, in bytes.
   public func makePort(mtu: Int) -> HubPort {
-    let port = HubPort(hub: self, number: ports.count, mtu: mtu)
-    ports.append(port)
+    let number = ports.firstIndex { $0 == nil } ?? ports.endIndex
+    let port = HubPort(hub: self, number: number, mtu: mtu)
+    if number < ports.endIndex { ports[number] = port } else { ports.append(port) }
     return port
   }
 
@@ -53,7 +54,7 @@ public final class Hub {
     }
     if refusedSomeone, queue.count < Self.queueLimit / 2 {
       refusedSomeone = false
-      for port in ports { port.becomeReady() }
+      for case let port? in ports { port.becomeReady() }
     }
   }
 
@@ -65,13 +66,18 @@ public final class Hub {
       table[source] = origin
     }
     if !destination.isGroup, let port = table[destination] {
-      if port != origin { ports[port].deliver(frame) }
+      if port != origin { ports[port]?.deliver(frame) }
     } else {
-      for port in ports where port.number != origin { port.deliver(frame) }
+      for case let port? in ports where port.number != origin { port.deliver(frame) }
     }
   }
 
-  fileprivate func forget(port: Int) { table = table.filter { $0.value != port } }
+  /// What the port has sent is still delivered; its number may be another's then, who does not get it.
+  fileprivate func forget(_ port: HubPort) {
+    guard ports[port.number] === port else { return }
+    table = table.filter { $0.value != port.number }
+    ports[port.number] = nil
+  }
 }
 
 /// One network's place on a hub.
@@ -108,7 +114,7 @@ public final class HubPort: Link {
 
   public func stop() {
     facts.isUp = false
-    hub.forget(port: number)
+    hub.forget(self)
   }
 
   fileprivate func deliver(_ frame: Frame) {

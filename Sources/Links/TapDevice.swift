@@ -11,7 +11,7 @@ public struct TapError: Error, CustomStringConvertible, Sendable {
 
 /// A TAP device's descriptor (Linux Documentation/networking/tuntap.rst), closed with its owner.
 struct TapDevice: ~Copyable {
-  let fd: Int32
+  private(set) var fd: Int32
   let name: String
   let offloads: LinkOffloads
 
@@ -40,7 +40,13 @@ struct TapDevice: ~Copyable {
     offloads = Self.negotiate(fd, wantsOffloads)
   }
 
-  deinit { close(fd) }
+  deinit { if fd >= 0 { close(fd) } }
+
+  /// Lets go of the device: one that nobody had made beforehand is gone once nothing is under way on it.
+  mutating func release() {
+    if fd >= 0 { close(fd) }
+    fd = -1
+  }
 
   private static func negotiate(_ fd: Int32, _ wantsOffloads: Bool) -> LinkOffloads {
     let checksum = UInt32(TUN_F_CSUM)

@@ -10,12 +10,12 @@ public import UringLoop
 /// frame at once or refuses it, so nothing is gained by the ring, and much is lost: a completion for each frame, which
 /// ends the loop's wait for nothing, and a peer that sees the frame only at the turn's end.
 public final class TapLink: Link, FrameSource {
-  private enum Operation { static let read: UInt8 = 1 }
+  private enum Operation { static let read: UInt8 = 1, cancel: UInt8 = 2 }
 
   /// Reads under way where the kernel has no multishot read.
   private static let singleReads = 16
 
-  private let device: TapDevice
+  private var device: TapDevice
   private let steering: ReceiveSteering?
   private var context: LinkContext?
   private unowned var delegate: (any LinkDelegate)?
@@ -67,7 +67,9 @@ public final class TapLink: Link, FrameSource {
     }
   }
 
-  public func complete(operation: UInt8, detail: UInt32, _ completion: Completion) { completeRead(completion) }
+  public func complete(operation: UInt8, detail: UInt32, _ completion: Completion) {
+    if operation == Operation.read { completeRead(completion) }
+  }
 
   private func completeRead(_ completion: Completion) {
     guard let context else { return }
@@ -132,5 +134,10 @@ public final class TapLink: Link, FrameSource {
     steering?.end()
     stopped = true
     facts.isUp = false
+    readsWanted = 0
+    if let context {
+      context.ring.prepareCancelAll(context.token(Operation.read), token: context.token(Operation.cancel))
+    }
+    device.release()  // the device itself lives until the reads are cancelled
   }
 }

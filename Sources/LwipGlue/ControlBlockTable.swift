@@ -75,15 +75,17 @@ final class ControlBlockTable {
 
   /// Visits blocks that have work for the timers; `body` may end the one that it is given, and no other.
   func forEachBusy(_ body: (ControlBlock) -> Void) {
-    guard isOutside else {
-      _ = Self.contains(nc_tcp_active_pcbs()) {
-        body($0)
-        return false
-      }
-      return
-    }
+    guard isOutside else { return forEachActive(body) }
     // Backwards: one that ends is replaced by the last, which has been visited.
     for position in busy.indices.reversed() where position < busy.count { body(busy[position]) }
+  }
+
+  /// Visits what is on lwIP's list; `body` may end the one that it is given, and no other.
+  func forEachActive(_ body: (ControlBlock) -> Void) {
+    _ = Self.contains(nc_tcp_active_pcbs()) {
+      body($0)
+      return false
+    }
   }
 
   // MARK: Presenting

@@ -18,6 +18,9 @@ struct Assignment {
 
 /// Where packets go: own subnets and routes in one order, the longest prefix first (RFC 1812 section 5.2.4.3).
 extension NetworkInterface {
+  /// All routes there are now besides the subnets of the addresses, the longest prefix first.
+  public var currentRoutes: [Route] { routes.routes }
+
   func add(_ route: Route) {
     routes.add(route)
     showGateway()

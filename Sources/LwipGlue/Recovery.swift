@@ -3,6 +3,17 @@ internal import CLwip
 /// Whether `a` comes before `b` in the circle of sequence numbers.
 func isBefore(_ a: UInt32, _ b: UInt32) -> Bool { Int32(bitPattern: a &- b) < 0 }
 
+/// What all connections sent again, since the stack was made. Handshakes are lwIP's and not among them; neither is anything
+/// with the packaged library, which recovers by itself.
+public struct RecoveryCounters: Sendable, Equatable {
+  /// Frames sent again (one may hold many segments, where the link cuts them), and their payload.
+  public var resends: UInt64 = 0
+  public var resentBytes: UInt64 = 0
+  /// Retransmission timers that ran out (RFC 6298), and probes for a lost tail (RFC 8985 section 7).
+  public var timeouts: UInt64 = 0
+  public var probes: UInt64 = 0
+}
+
 /// What one acknowledgement delivered.
 struct Delivery {
   /// Bytes acknowledged or selected for the first time.

@@ -249,11 +249,17 @@ extension Stack {
         recovery.pointee.isRefused = true
         return
       }
+      countResent(bytes: sent)
       if sent < record.count { _ = records.cut(index, at: record.start &+ UInt32(sent), in: &recovery.pointee.list) }
       noteResent(recovery, index)
       room -= sent
       index = records[index].next
     }
+  }
+
+  private func countResent(bytes: Int) {
+    recoveryCounters.resends += 1
+    recoveryCounters.resentBytes += UInt64(bytes)
   }
 
   private func noteResent(_ recovery: UnsafeMutablePointer<Recovery>, _ index: UInt32) {
@@ -274,7 +280,9 @@ extension Stack {
     let record = records[index]
     let count = min(record.count, recovery.pointee.segmentBytes)
     let start = record.end &- UInt32(count)
-    guard nc_tcp_resend(recovery.pointee.pcb, start, UInt32(count)) > 0 else { return }
+    let sent = Int(nc_tcp_resend(recovery.pointee.pcb, start, UInt32(count)))
+    guard sent > 0 else { return }
+    countResent(bytes: sent)
     if count < record.count {
       guard records.cut(index, at: start, in: &recovery.pointee.list) else { return }
       index = records[index].next

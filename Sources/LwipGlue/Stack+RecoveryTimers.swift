@@ -93,6 +93,7 @@ extension Stack {
       pcb.pointee.cwnd = end &- pcb.pointee.lastack &+ UInt32(max(1, nc_tcp_first_unsent_length(pcb)))
       tcp_output(pcb)
     }
+    recoveryCounters.probes += 1
     recovery.pointee.probeIsOld = recovery.pointee.sentEnd == end
     if recovery.pointee.probeIsOld { resendLast(recovery) }
     recovery.pointee.probeEnd = recovery.pointee.sentEnd
@@ -109,6 +110,7 @@ extension Stack {
     }
     if pcb.pointee.nrtx < .max { pcb.pointee.nrtx += 1 }
     guard pcb.pointee.nrtx < Self.maximumRetries else { return }  // lwIP ends the connection
+    recoveryCounters.timeouts += 1
     recovery.pointee.beginTimeout(now: nowMicroseconds, segmentRecords)
     if recovery.pointee.backoff < .max { recovery.pointee.backoff += 1 }
     sendOn(recovery)

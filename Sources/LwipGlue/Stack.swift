@@ -55,6 +55,7 @@ public final class Stack {
   private let frames: FramePool
   /// Loss recovery of what lwIP sends, by PCB.
   var recoveries = Slab<Recovery>(capacity: Stack.connectionLimit)
+  public internal(set) var recoveryCounters = RecoveryCounters()
   let segmentRecords = SegmentRecords()
   var recoveryWheel = TimerWheel()
   let sackBlocks = UnsafeMutablePointer<nc_sack_block>.allocate(capacity: Int(NC_SACK_BLOCKS))
@@ -146,9 +147,26 @@ public final class Stack {
       stack: self, name: name, mac: mac, mtu: mtu, offloads: offloads, frames: frames, transmitter: transmitter)
     interfaces.append(interface)
     let loopback = InterfaceAddress(address: .loopbackV6, prefixBits: 128)
-    for address in addresses + [loopback] where !interface.add(address) { return nil }
+    for address in addresses + [loopback] where !interface.add(address) {
+      remove(interface)
+      return nil
+    }
     for route in routes { interface.add(route) }
     return interface
+  }
+
+  /// Takes an interface away. What is left of its connections is reset, those in the background included; their keys, and
+  /// those of its listeners, are stale after.
+  public func remove(_ interface: NetworkInterface) {
+    let index = interface.index
+    for key in connections.keys where connections.pointer(key)?.pointee.interfaceIndex == index { abort(key) }
+    for key in listeners.keys where listeners.pointer(key)?.pointee.interfaceIndex == index { closeListener(key) }
+    blocks.presentAll()
+    blocks.forEachActive { if $0.pointee.netif_idx == index { tcp_abort($0) } }
+    leaveLwip()
+    timeWait.removeAll(interfaceIndex: index)  // the number may be another interface's one day
+    interfaces.removeAll { $0 === interface }
+    netif_remove(interface.netif)
   }
 
   /// lwIP asks for the interface of a packet without a bound PCB: the one that is being served, or owns the source.

@@ -110,6 +110,14 @@ struct TimeWaitTable {
     nc_tcp_free_time_wait(entry.pcb)
   }
 
+  mutating func removeAll(interfaceIndex: UInt8) {
+    for (tuple, entry) in entries where tuple.interfaceIndex == interfaceIndex {
+      entries[tuple] = nil
+      count(tuple, -1)
+      nc_tcp_free_time_wait(entry.pcb)
+    }
+  }
+
   mutating func removeAll() {
     for entry in entries.values { nc_tcp_free_time_wait(entry.pcb) }
     entries = [:]

@@ -25,7 +25,7 @@ extension Daemon {
       close(appEnd)
       return EISCONN
     }
-    let network = networks[socket.pointee.network]
+    let network = networkTable[socket.pointee.network]
     if socket.pointee.host != nil || network.hostPolicy.sendsOutside(remote.address, of: network.interface) {
       return connectOutside(key, socket, to: remote, appEnd: appEnd)
     }
@@ -159,7 +159,7 @@ extension Daemon {
       return 0
     }
     guard socket.pointee.state == .new else { return EINVAL }
-    let network = networks[socket.pointee.network]
+    let network = networkTable[socket.pointee.network]
     if socket.pointee.boundPort == nil {
       let any: IPAddress = socket.pointee.family == AF_INET6 ? .anyV6 : .anyV4
       let status = bind(key, socket, to: Endpoint(address: any, port: 0), reuseAddress: false, user: 0)
@@ -192,7 +192,7 @@ extension Daemon {
     guard socket.pointee.state == .new, socket.pointee.boundPort == nil, socket.pointee.host == nil else {
       return EINVAL
     }
-    let network = networks[socket.pointee.network]
+    let network = networkTable[socket.pointee.network]
     if network.hostPolicy.bindsOutside(local.address, of: network.interface) {
       return bindOutside(socket, to: local, reuseAddress: reuseAddress, user: user)
     }
@@ -311,7 +311,7 @@ extension Daemon {
       return nil
     }
     count(\.accepted)
-    networks[accepted.pointee.network].socketsByCookie[pair.cookie] = key.bits
+    networkTable[accepted.pointee.network].socketsByCookie[pair.cookie] = key.bits
     nc_set_marks(pair.app, streamMarks(family: accepted.pointee.family))
     return (key, pair.app)
   }

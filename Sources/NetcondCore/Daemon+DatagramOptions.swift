@@ -46,7 +46,7 @@ extension Daemon {
   }
 
   private func optionContext(_ socket: UnsafeMutablePointer<DatagramSocket>) -> OptionContext {
-    let network = networks[socket.pointee.network]
+    let network = networkTable[socket.pointee.network]
     var context = OptionContext()
     let local = socket.pointee.local
     context.phase = socket.pointee.peer != nil ? .connected : local != nil ? .bound : .idle

@@ -130,7 +130,7 @@ extension Daemon {
     guard autobind(key, socket) == 0 else { return count(\.unsentDatagrams) }
     do {
       let way = try route(socket, to: header.peer.endpoint, from: header.local.endpoint?.address)
-      let interface = networks[socket.pointee.network].interface!
+      let interface = networkTable[socket.pointee.network].interface!
       try stack.send(
         socket.pointee.kind, from: interface, source: way.source, destination: way.destination, payload: payload,
         options: sendOptions(socket, header, way))

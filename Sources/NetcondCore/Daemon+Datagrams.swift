@@ -27,7 +27,7 @@ extension Daemon {
 
   /// Makes a socket and its pair. Returns the app's end, or nil with the reply's status set.
   func makeDatagramSocket(
-    _ kind: DatagramProtocol, family: Int32, network: Network, reply: inout nc_reply
+    _ kind: DatagramProtocol, family: Int32, network: Network, process: Int32, reply: inout nc_reply
   ) -> Int32? {
     guard let pair = makePair(type: Int32(SOCK_SEQPACKET.rawValue), for: "a socket is refused") else {
       reply.status = ENFILE
@@ -35,7 +35,7 @@ extension Daemon {
     }
     let socket = DatagramSocket(
       id: makeSocketID(), network: network.number, family: family, kind: kind, fd: pair.daemon,
-      cookie: pair.cookie)
+      cookie: pair.cookie, process: process)
     guard let key = datagrams.insert(socket), let made = datagrams.pointer(key) else {
       Pair.close((pair.daemon, pair.app))
       count(\.refusals)
@@ -73,11 +73,11 @@ extension Daemon {
   func bind(
     _ key: SlabKey, _ socket: UnsafeMutablePointer<DatagramSocket>, to local: Endpoint, reuseAddress: Bool, user: UInt32
   ) -> Int32 {
-    let interface = networks[socket.pointee.network].interface!
+    let interface = networkTable[socket.pointee.network].interface!
     let address = local.address
     if socket.pointee.isV6, !address.isV6, socket.pointee.settings.isV6Only { return EINVAL }
     if !socket.pointee.isV6, address.isV6 { return EAFNOSUPPORT }
-    if networks[socket.pointee.network].hostPolicy.bindsOutside(address, of: interface) {
+    if networkTable[socket.pointee.network].hostPolicy.bindsOutside(address, of: interface) {
       return bindOutside(key, socket, to: local, reuseAddress: reuseAddress, user: user)
     }
     let isGroup = address.isMulticast || interface.isBroadcast(address)
@@ -115,7 +115,7 @@ extension Daemon {
   private func withTable<Result>(
     _ socket: UnsafeMutablePointer<DatagramSocket>, _ body: (inout DatagramTable) -> Result
   ) -> Result {
-    let network = networks[socket.pointee.network]
+    let network = networkTable[socket.pointee.network]
     return socket.pointee.kind == .udp ? body(&network.udp) : body(&network.identifiers)
   }
 
@@ -185,7 +185,7 @@ extension Daemon {
   func route(
     _ socket: UnsafeMutablePointer<DatagramSocket>, to peer: Endpoint?, from wanted: IPAddress?
   ) throws(StackError) -> Route {
-    let interface = networks[socket.pointee.network].interface!
+    let interface = networkTable[socket.pointee.network].interface!
     guard var destination = peer ?? socket.pointee.peer else { throw StackError(EDESTADDRREQ) }
     let isV6 = destination.address.isV6
     if !isV6, socket.pointee.isV6, socket.pointee.settings.isV6Only { throw StackError(ENETUNREACH) }
@@ -251,7 +251,7 @@ extension Daemon {
   private func largestPacket(
     _ socket: UnsafeMutablePointer<DatagramSocket>, _ way: Route
   ) -> (bytes: Int, overhead: Int, mtu: Int) {
-    largestPacket(socket, isV6: way.isV6, mtu: mtu(to: way.destination.address, networks[socket.pointee.network]))
+    largestPacket(socket, isV6: way.isV6, mtu: mtu(to: way.destination.address, networkTable[socket.pointee.network]))
   }
 
   func largestPacket(
@@ -270,7 +270,7 @@ extension Daemon {
     socket.pointee.isClosing = true
     leaveAll(socket)
     if let local = socket.pointee.local { withTable(socket) { $0.release(key, port: local.port) } }
-    networks[socket.pointee.network].datagramsByCookie[socket.pointee.cookie] = nil
+    networkTable[socket.pointee.network].datagramsByCookie[socket.pointee.cookie] = nil
     for (isUnderWay, operation) in [
       (socket.pointee.isReceiving, Operation.receive), (socket.pointee.isWatching, Operation.hangUp),
     ] where isUnderWay {

@@ -23,7 +23,7 @@ extension Daemon {
   func connectDirectly(
     _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to target: Endpoint, appEnd: Int32
   ) -> Bool {
-    let network = networks[socket.pointee.network]
+    let network = networkTable[socket.pointee.network]
     // SO_LINGER with 0 resets at close, which a pair cannot.
     guard network.interface.owns(target.address), !socket.pointee.options.resetsOnClose,
       let listenerKey = chooseListener(of: network, for: target, hash: socket.pointee.id.hashValue),
@@ -71,7 +71,7 @@ extension Daemon {
   }
 
   private func release(_ ended: [DirectPorts.Entry]) {
-    for entry in ended { networks[entry.network].ports.release(entry.socket, port: entry.port) }
+    for entry in ended { networkTable[entry.network].ports.release(entry.socket, port: entry.port) }
   }
 
   /// Releases what direct connections that have ended meanwhile still hold of a port.
@@ -90,7 +90,7 @@ extension Daemon {
   private func bindDirectly(
     _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to target: Endpoint
   ) -> Endpoint? {
-    let network = networks[socket.pointee.network]
+    let network = networkTable[socket.pointee.network]
     var local = socket.pointee.local ?? Endpoint(address: .anyV4, port: 0)
     if local.address.isAny || local.address.isV6 != target.address.isV6 {
       guard let source = network.interface.sourceAddress(for: target.address) else { return nil }

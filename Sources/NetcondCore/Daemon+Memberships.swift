@@ -13,7 +13,7 @@ extension Daemon {
   func changeMembership(
     _ socket: UnsafeMutablePointer<DatagramSocket>, level: Int32, name: Int32, data: UnsafeRawBufferPointer
   ) -> Int32 {
-    let interface = networks[socket.pointee.network].interface!
+    let interface = networkTable[socket.pointee.network].interface!
     do {
       let request = try MembershipRequest(level: level, name: name, data: data)
       guard request.group.isMulticast else { return EINVAL }
@@ -51,7 +51,7 @@ extension Daemon {
     let isOfFamily = socket.pointee.memberships.count { $0.group.isV6 == membership.group.isV6 }
     guard membership.group.isV6 || isOfFamily < Self.membershipLimit else { throw StackError(ENOBUFS) }
     if membership.interface == UInt32(NC_INTERFACE_INDEX_NETWORK) {
-      try networks[socket.pointee.network].interface.join(membership.group)
+      try networkTable[socket.pointee.network].interface.join(membership.group)
     }
     socket.pointee.memberships.append(membership)
   }
@@ -59,7 +59,7 @@ extension Daemon {
   private func leave(_ socket: UnsafeMutablePointer<DatagramSocket>, _ place: Int) {
     let membership = socket.pointee.memberships.remove(at: place)
     guard membership.interface == UInt32(NC_INTERFACE_INDEX_NETWORK) else { return }
-    try? networks[socket.pointee.network].interface.leave(membership.group)
+    try? networkTable[socket.pointee.network].interface.leave(membership.group)
   }
 
   func leaveAll(_ socket: UnsafeMutablePointer<DatagramSocket>) {

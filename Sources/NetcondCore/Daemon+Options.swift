@@ -165,7 +165,7 @@ extension Daemon {
 
   /// What the options of a socket depend on.
   private func optionContext(_ socket: UnsafeMutablePointer<Socket>) -> OptionContext {
-    let network = networks[socket.pointee.network]
+    let network = networkTable[socket.pointee.network]
     var context = OptionContext()
     context.phase =
       switch socket.pointee.state {

@@ -19,7 +19,7 @@ extension Daemon {
 
   /// Whether what a socket sends to `destination` goes through the host's stack.
   func sendsOutside(_ socket: UnsafeMutablePointer<DatagramSocket>, _ destination: IPAddress) -> Bool {
-    let network = networks[socket.pointee.network]
+    let network = networkTable[socket.pointee.network]
     return socket.pointee.isHostBound || network.hostPolicy.sendsOutside(destination, of: network.interface)
   }
 
@@ -243,7 +243,7 @@ extension Daemon {
     let own = HostAddress.local(of: host.fd) ?? Endpoint(address: host.isV6 ? .anyV6 : .anyV4, port: 0)
     report(
       DatagramFailure(
-        kind: socket.pointee.kind, interface: networks[socket.pointee.network].interface.number, source: own,
+        kind: socket.pointee.kind, interface: networkTable[socket.pointee.network].interface.number, source: own,
         destination: destination, error: facts.error,
         isFatal: DatagramFailure.isFatal(type: facts.icmp_type, code: facts.icmp_code, isV6: host.isV6),
         teller: facts.tellerAddress, type: facts.icmp_type, code: facts.icmp_code, info: facts.info,

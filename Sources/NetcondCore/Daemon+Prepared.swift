@@ -55,7 +55,7 @@ extension Daemon {
     }
     dispenser.lastRefill = now
     client.pointee.setDispenser(dispenser, family: family)
-    let network = networks[client.pointee.network]
+    let network = networkTable[client.pointee.network]
     for index in 0..<dispenser.batch {
       guard mayPrepare(-1),
         let (key, appEnd) = makeStream(family: family, network: network, process: client.pointee.process),

@@ -78,7 +78,7 @@ extension Daemon {
     }
     if request.op == UInt16(NC_OP_SOCKET.rawValue) {
       guard descriptors.count <= 1, descriptors.allSatisfy(Pair.isKnown) else { return false }
-      let model = descriptors.first.flatMap { takeModel($0, network: networks[client.pointee.network]) }
+      let model = descriptors.first.flatMap { takeModel($0, network: networkTable[client.pointee.network]) }
       let appEnd = makeSocket(request, client, model: model, reply: &reply)
       defer { if let appEnd { close(appEnd) } }
       guard Descriptors.send(client.pointee.fd, reply, passing: appEnd) == 0 else { return false }
@@ -98,7 +98,7 @@ extension Daemon {
     }
     if request.op == UInt16(NC_OP_FACTS.rawValue) {
       guard descriptors.isEmpty else { return false }
-      reply.status = fillFact(request, networks[client.pointee.network], &reply)
+      reply.status = fillFact(request, networkTable[client.pointee.network], &reply)
       return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
     }
     if descriptors.isEmpty, client.pointee.hasLostDescriptors {
@@ -107,11 +107,11 @@ extension Daemon {
       return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
     }
     guard descriptors.count == 1 else { return false }
-    let found = findSocket(descriptors[0], network: networks[client.pointee.network])
+    let found = findSocket(descriptors[0], network: networkTable[client.pointee.network])
     if let key = found, let socket = sockets.pointer(key), socket.pointee.state != .closing {
       reply.status = perform(
         request, key, socket, user: client.pointee.user, descriptors: &descriptors, reply: &reply)
-    } else if let key = findDatagramSocket(descriptors[0], network: networks[client.pointee.network]),
+    } else if let key = findDatagramSocket(descriptors[0], network: networkTable[client.pointee.network]),
       let socket = datagrams.pointer(key)
     {
       reply.status = perform(request, key, socket, user: client.pointee.user, reply: &reply)
@@ -196,7 +196,7 @@ extension Daemon {
     _ request: nc_request, _ client: UnsafeMutablePointer<Client>, model: RetainedSockets.Entry?,
     reply: inout nc_reply
   ) -> Int32? {
-    let network = networks[client.pointee.network]
+    let network = networkTable[client.pointee.network]
     let (family, type, kind, _) = request.argument
     guard family == AF_INET || family == AF_INET6 else {
       reply.status = EAFNOSUPPORT
@@ -205,7 +205,8 @@ extension Daemon {
     guard type == Int32(SOCK_STREAM.rawValue) else {
       do {
         let protocolKind = try Self.datagramProtocol(family: family, type: type, number: kind)
-        return makeDatagramSocket(protocolKind, family: family, network: network, reply: &reply)
+        return makeDatagramSocket(
+          protocolKind, family: family, network: network, process: client.pointee.process, reply: &reply)
       } catch {
         reply.status = error.code
         return nil

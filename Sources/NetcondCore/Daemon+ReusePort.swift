@@ -37,7 +37,7 @@ extension Daemon {
       socket.pointee.listener = nil
       socket.pointee.sharers = []
     } else if let port = socket.pointee.boundPort, let local = socket.pointee.local {
-      for other in networks[socket.pointee.network].ports.listeners(port: port, for: local.address) {
+      for other in networkTable[socket.pointee.network].ports.listeners(port: port, for: local.address) {
         sockets.pointer(other)?.pointee.sharers.removeAll { $0 == key }
       }
     }

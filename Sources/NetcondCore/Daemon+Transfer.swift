@@ -391,7 +391,7 @@ extension Daemon {
     }
     releaseArena(socket)
     if let host = socket.pointee.host { closeOutside(key, host) }
-    let network = networks[socket.pointee.network]
+    let network = networkTable[socket.pointee.network]
     if let port = socket.pointee.boundPort { network.ports.release(key, port: port) }
     network.socketsByCookie[socket.pointee.cookie] = nil
     cancelOperations(key, socket)

@@ -1,3 +1,4 @@
+internal import ControlPlane
 internal import DequeModule
 internal import Frames
 internal import Glibc
@@ -19,7 +20,7 @@ public final class Daemon {
   /// What completes: the kinds of tokens.
   enum Kind {
     static let signal: UInt8 = 1, link: UInt8 = 2, accept: UInt8 = 3, client: UInt8 = 4, socket: UInt8 = 5,
-      cancel: UInt8 = 6, datagram: UInt8 = 7, host: UInt8 = 8
+      cancel: UInt8 = 6, datagram: UInt8 = 7, host: UInt8 = 8, control: UInt8 = 9
   }
 
   /// How a daemon is set up; the defaults are what the command line gives.
@@ -55,7 +56,12 @@ public final class Daemon {
   let sendPool: BufferPool
   let frames: FramePool
   let stack: Stack
+  /// The networks that are served.
   var networks: [Network] = []
+  /// All there ever were, by number: tokens and sockets name them by it.
+  var networkTable: [Network] = []
+  /// nil where the interface could not be had.
+  private(set) var control: ControlServer?
   var hubs: [String: Hub] = [:]
   var sockets: Slab<Socket>
   var datagrams: Slab<DatagramSocket>
@@ -86,6 +92,7 @@ public final class Daemon {
   let nonce = UInt64.random(in: .min ... .max)
   var nextSocketID: UInt64 = 1
   private(set) var now: UInt64 = 0
+  let startTime = monotonicNanoseconds()
   /// Completions of RPC connections that this turn has taken.
   private var requests: [Completion] = []
   /// Until when the loop does not sleep, and the ring's count of completions that this was decided by.
@@ -143,28 +150,51 @@ public final class Daemon {
     var errors: [ConfigurationError] = []
     for configuration in configurations {
       do {
-        let link = try makeLink(configuration)
-        let network = try Network(
-          number: networks.count, configuration: configuration, home: home, link: link, stack: stack, log: log)
-        networks.append(network)
-      } catch let error as TapError {
-        errors.append(
-          ConfigurationError(
-            file: configuration.file, line: configuration.linkLine, cause: error.cause, cure: error.cure))
+        _ = try make(configuration, home: home)
+      } catch let mistakes as ConfigurationErrors {
+        errors += mistakes.errors
       }
     }
     guard errors.isEmpty else { throw ConfigurationErrors(errors) }
-    for network in networks {
-      try network.openSocket()
-      network.link.start(
-        LinkContext(
-          ring: ring, receivePool: framePool, frames: frames, kind: Kind.link, number: UInt16(network.number)),
-        delegate: network)
-      network.beginLearning()
-      ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
-      log.info("network \(network.id): \(network.facts)")
-    }
+    for network in networks { try begin(network) }
     signals.arm(ring, token: Token(kind: Kind.signal, operation: 0, owner: 0))
+  }
+
+  /// Makes a network with its link.
+  /// - Throws: `ConfigurationErrors`.
+  func make(_ configuration: NetworkConfiguration, home: Home) throws -> Network {
+    do {
+      let link = try makeLink(configuration)
+      let network = try Network(
+        number: networkTable.count, configuration: configuration, home: home, link: link, stack: stack, log: log)
+      networks.append(network)
+      networkTable.append(network)
+      return network
+    } catch let error as TapError {
+      throw ConfigurationErrors([
+        ConfigurationError(
+          file: configuration.file, line: configuration.linkLine, cause: error.cause, cure: error.cure)
+      ])
+    }
+  }
+
+  /// Begins to serve a network.
+  /// - Throws: `HomeError`.
+  func begin(_ network: Network) throws {
+    try network.openSocket()
+    network.link.start(
+      LinkContext(
+        ring: ring, receivePool: framePool, frames: frames, kind: Kind.link, number: UInt16(network.number)),
+      delegate: network)
+    network.beginLearning()
+    ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
+    log.info("network \(network.id): \(network.facts)")
+  }
+
+  /// Answers requests of the control interface from the next turn on.
+  func serve(_ server: ControlServer, home: Home) {
+    control = server
+    server.start(ring, kind: Kind.control) { [unowned self] in answer($0, home: home, token: home.token) }
   }
 
   private func makeLink(_ configuration: NetworkConfiguration) throws -> any Link {
@@ -191,7 +221,7 @@ public final class Daemon {
     }
   }
 
-  private func acceptToken(_ network: Network) -> Token {
+  func acceptToken(_ network: Network) -> Token {
     Token(kind: Kind.accept, operation: 0, owner: UInt64(network.number))
   }
 
@@ -213,6 +243,7 @@ public final class Daemon {
       }
       if isDone { break }
     }
+    control?.stop()
     for key in sockets.keys {
       ring.prepareCancel(socketToken(key, Operation.send), token: cancelToken)
       if let host = sockets.pointer(key)?.pointee.host { closeOutside(key, host) }
@@ -247,6 +278,7 @@ public final class Daemon {
     stack.runTimers()
     takeEvents()
     retryRefused()
+    if let deadline = control?.deadline, deadline <= now { control?.expire(now: now) }
     arenas?.trim(now: now)
     returnBorrowedEnds()
     replenish()  // before the polls: a tap that ran out of buffers reads on
@@ -364,6 +396,7 @@ public final class Daemon {
     let time = earliest == .max ? now : monotonicNanoseconds()
     if let timer = stack.nextTimerMilliseconds { earliest = min(earliest, now + UInt64(timer) * 1_000_000) }
     earliest = min(earliest, drainDeadline ?? .max, retryDeadline ?? .max, arenas?.deadline ?? .max)
+    earliest = min(earliest, control?.deadline ?? .max)
     if let pending = pendingConnects.first { earliest = min(earliest, pending.deadline) }
     return earliest == .max ? nil : earliest > time ? earliest - time : 0
   }
@@ -374,13 +407,14 @@ public final class Daemon {
     switch token.kind {
     case Kind.link:
       let number = Int(token.owner >> 32)
-      networks[number].link.complete(
+      networkTable[number].link.complete(
         operation: token.operation, detail: UInt32(truncatingIfNeeded: token.owner), completion)
     case Kind.socket: completeSocket(SlabKey(bits: token.owner), operation: token.operation, completion)
     case Kind.datagram: completeDatagram(SlabKey(bits: token.owner), operation: token.operation, completion)
     case Kind.host: completeHost(SlabKey(bits: token.owner), operation: token.operation, completion)
     case Kind.client: requests.append(completion)
-    case Kind.accept: completeAccept(networks[Int(token.owner)], completion)
+    case Kind.control: control?.complete(completion, now: now)
+    case Kind.accept: completeAccept(networkTable[Int(token.owner)], completion)
     case Kind.signal: completeSignal(completion)
     case Kind.cancel: break
     default: preconditionFailure("a completion of no known kind: \(token.rawValue)")
@@ -400,7 +434,7 @@ public final class Daemon {
 
   private func completeAccept(_ network: Network, _ completion: Completion) {
     if completion.result >= 0 {
-      addClient(fd: completion.result, network: network)
+      if network.listenFd < 0 { close(completion.result) } else { addClient(fd: completion.result, network: network) }
     } else if [-EMFILE, -ENFILE, -ENOMEM, -ENOBUFS].contains(completion.result), !network.acceptIsPaused {
       reportExhaustion("network \(network.id): another program waits")
       network.acceptIsPaused = true
@@ -448,26 +482,4 @@ public final class Daemon {
   var isEnding: Bool { drainDeadline != nil }
 
   func count(_ counter: WritableKeyPath<DaemonCounters, UInt64>) { counters[keyPath: counter] += 1 }
-}
-
-/// What happened since the daemon started.
-struct DaemonCounters {
-  /// Connections taken from peers.
-  var accepted: UInt64 = 0
-  /// Connections made for apps.
-  var connected: UInt64 = 0
-  /// Connections between two programs of one network, without the daemon.
-  var direct: UInt64 = 0
-  /// SYNs dropped because a listener's backlog was full.
-  var backlogDrops: UInt64 = 0
-  /// RPC connections closed for breaking the protocol.
-  var protocolErrors: UInt64 = 0
-  /// RPCs refused at a limit.
-  var refusals: UInt64 = 0
-  /// Datagrams and errors given to apps; those that an app's end had no room for.
-  var deliveredDatagrams: UInt64 = 0
-  var droppedDatagrams: UInt64 = 0
-  /// What apps wrote that could not be sent after all, or was no datagram.
-  var unsentDatagrams: UInt64 = 0
-  var malformedDatagrams: UInt64 = 0
 }

@@ -15,6 +15,8 @@ struct DatagramSocket: ~Copyable {
   let fd: Int32
   /// SO_COOKIE of the app's end, by which RPCs find the socket.
   let cookie: UInt64
+  /// Who asked for it; it may have handed it on.
+  let process: Int32
   var isClosing = false
   /// A receive from the app is under way (it stays so over many datagrams), or a poll for the app's close.
   var isReceiving = false
@@ -41,13 +43,16 @@ struct DatagramSocket: ~Copyable {
   /// Datagrams for the app that its end had no room for.
   var drops: UInt64 = 0
 
-  init(id: UInt64, network: Int, family: Int32, kind: DatagramProtocol, fd: Int32, cookie: UInt64) {
+  init(
+    id: UInt64, network: Int, family: Int32, kind: DatagramProtocol, fd: Int32, cookie: UInt64, process: Int32
+  ) {
     self.id = id
     self.network = network
     self.family = family
     self.kind = kind
     self.fd = fd
     self.cookie = cookie
+    self.process = process
     options = SocketOptions(SocketKind(transport: kind == .udp ? .datagram : .ping, isV6: family == AF_INET6))
     settings = DatagramSettings(options)
   }

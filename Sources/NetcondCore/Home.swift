@@ -13,6 +13,11 @@ public struct Home: Sendable {
   public let path: String
   /// 64 random bits of this home's own, kept in identity.secret.
   public private(set) var identity: UInt64 = 0
+  /// This node's address, ten hexadecimal digits, and what may be known of its identity: identity.public.
+  public private(set) var address = ""
+  public private(set) var publicIdentity = ""
+  /// What whoever uses the control interface must know.
+  public private(set) var token = ""
 
   public init(path: String) {
     self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
@@ -21,6 +26,7 @@ public struct Home: Sendable {
   public var networksFolder: String { path + "/networks.d" }
   public var pidFile: String { path + "/zerotier-one.pid" }
   public var portFile: String { path + "/zerotier-one.port" }
+  public var tokenFile: String { path + "/authtoken.secret" }
   public func socketPath(_ id: NetworkID) -> String { path + "/nc_\(id)" }
 
   /// Makes what is missing: the folder, its identity, the token, the port's file.
@@ -33,10 +39,29 @@ public struct Home: Sendable {
     }
     try makeFolder(path)
     try makeFolder(networksFolder)
-    identity = try loadIdentity()
-    if !FileManager.default.fileExists(atPath: path + "/authtoken.secret") {
+    let text = try loadIdentity()
+    identity = Self.fold(text)
+    let parts = text.trimmed.split(separator: ":", omittingEmptySubsequences: false)
+    address = String(parts[0])
+    publicIdentity = parts.prefix(3).joined(separator: ":")
+    token = try loadToken()
+  }
+
+  private func loadToken() throws -> String {
+    if !FileManager.default.fileExists(atPath: tokenFile) {
       try write("authtoken.secret", Self.randomHex(bytes: 16), mode: 0o600)
     }
+    let token = try readToken()
+    guard !token.isEmpty else {
+      throw HomeError(description: "\(tokenFile) is empty; write a token into it, or remove it for a new one")
+    }
+    return token
+  }
+
+  /// - Throws: `HomeError` where the file cannot be read.
+  public func readToken() throws -> String {
+    guard let text = try? String(contentsOfFile: tokenFile, encoding: .utf8) else { throw failure(tokenFile, errno) }
+    return text.trimmed
   }
 
   private func makeFolder(_ path: String) throws {
@@ -73,14 +98,14 @@ public struct Home: Sendable {
 
   /// identity.secret is `ADDRESS:TYPE:PUBLIC:SECRET` as the original writes it; a new home gets a random one of type n
   /// (no key pair: the overlay network's link will bring its own).
-  private func loadIdentity() throws -> UInt64 {
+  private func loadIdentity() throws -> String {
     let file = path + "/identity.secret"
-    if let text = try? String(contentsOfFile: file, encoding: .utf8), !text.isEmpty { return Self.fold(text) }
+    if let text = try? String(contentsOfFile: file, encoding: .utf8), !text.isEmpty { return text }
     let (address, open, secret) = (Self.randomHex(bytes: 5), Self.randomHex(bytes: 32), Self.randomHex(bytes: 32))
     try write("identity.public", "\(address):n:\(open)", mode: 0o644)
     let text = "\(address):n:\(open):\(secret)"
     try write("identity.secret", text, mode: 0o600)
-    return Self.fold(text)
+    return text
   }
 
   /// FNV-1a, 64 bits: a fingerprint that is the same in each run; nothing secret depends on it.
@@ -96,8 +121,7 @@ public struct Home: Sendable {
 
   /// Claims the home for this process.
   /// - Throws: `HomeError` where another daemon that lives has it.
-  /// - Parameter port: the control port to note.
-  public func claim(port: Int) throws {
+  public func claim() throws {
     if let text = try? String(contentsOfFile: pidFile, encoding: .utf8),
       let pid = pid_t(text.trimmed), pid != getpid(), kill(pid, 0) == 0 || errno == EPERM,
       (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8))?.hasPrefix("netcond") == true
@@ -106,8 +130,10 @@ public struct Home: Sendable {
       throw HomeError(description: "\(path) is served by process \(pid) already; stop that one or choose another home")
     }
     try write("zerotier-one.pid", "\(getpid())", mode: 0o644)
-    try write("zerotier-one.port", "\(port)", mode: 0o644)
   }
+
+  /// Notes where the control interface is; 0: nowhere.
+  public func note(port: UInt16) throws { try write("zerotier-one.port", "\(port)", mode: 0o644) }
 
   public func release() { unlink(pidFile) }
 
@@ -118,13 +144,7 @@ public struct Home: Sendable {
     var errors: [ConfigurationError] = []
     for name in try FileManager.default.contentsOfDirectory(atPath: networksFolder).sorted()
     where name.hasSuffix(".conf") && !name.hasSuffix(".local.conf") && !name.hasPrefix(".") {
-      let file = networksFolder + "/" + name
-      guard let data = FileManager.default.contents(atPath: file) else {
-        errors.append(
-          ConfigurationError(file: file, line: 0, cause: "the file cannot be read", cure: "check its permissions"))
-        continue
-      }
-      switch NetworkConfiguration.parse(String(decoding: data, as: UTF8.self), file: file) {
+      switch Self.read(networksFolder + "/" + name) {
       case .success(let network): networks.append(network)
       case .failure(let mistakes): errors += mistakes.errors
       }
@@ -132,6 +152,42 @@ public struct Home: Sendable {
     errors += Self.conflicts(among: networks)
     guard errors.isEmpty else { throw ConfigurationErrors(errors) }
     return networks
+  }
+
+  private static func read(_ file: String) -> Result<NetworkConfiguration, ConfigurationErrors> {
+    guard let data = FileManager.default.contents(atPath: file) else {
+      return .failure(
+        ConfigurationErrors([
+          ConfigurationError(file: file, line: 0, cause: "the file cannot be read", cure: "check its permissions")
+        ]))
+    }
+    return NetworkConfiguration.parse(String(decoding: data, as: UTF8.self), file: file)
+  }
+
+  private func networkFile(_ id: NetworkID) -> String { "\(networksFolder)/\(id).conf" }
+
+  /// Reads the file of a network to join: its own, the one that `putAside` put away, or a new and empty one.
+  /// - Throws: `ConfigurationErrors` or `HomeError`.
+  public func loadNetwork(_ id: NetworkID, beside others: [NetworkConfiguration]) throws -> NetworkConfiguration {
+    let file = networkFile(id)
+    if !FileManager.default.fileExists(atPath: file), rename(file + Self.asideSuffix, file) != 0 {
+      guard errno == ENOENT else { throw failure(file + Self.asideSuffix, errno) }
+      try write("networks.d/\(id).conf", "", mode: 0o644)
+    }
+    let network = try Self.read(file).get()
+    let errors = Self.conflicts(among: others + [network])
+    guard errors.isEmpty else { throw ConfigurationErrors(errors) }
+    return network
+  }
+
+  /// What is in the file is its owner's work: a network that was left keeps it, under a name that no start reads.
+  private static let asideSuffix = ".left"
+
+  /// Puts the file of a network away that is left.
+  /// - Throws: `HomeError`.
+  public func putAside(_ id: NetworkID) throws {
+    let file = networkFile(id)
+    guard rename(file, file + Self.asideSuffix) == 0 || errno == ENOENT else { throw failure(file, errno) }
   }
 
   static func conflicts(among networks: [NetworkConfiguration]) -> [ConfigurationError] {

@@ -75,7 +75,7 @@ extension Daemon {
   func passOption(
     level: Int32, name: Int32, value: UnsafeRawBufferPointer, of socket: UnsafeMutablePointer<Socket>
   ) -> Int32 {
-    guard networks[socket.pointee.network].hostPolicy.isUsed,
+    guard networkTable[socket.pointee.network].hostPolicy.isUsed,
       let option = HostOption(level: level, name: name, value: value)
     else { return 0 }
     option.replace(in: &socket.pointee.hostOptions)
@@ -86,7 +86,7 @@ extension Daemon {
   func passOption(
     level: Int32, name: Int32, value: UnsafeRawBufferPointer, of socket: UnsafeMutablePointer<DatagramSocket>
   ) {
-    guard networks[socket.pointee.network].hostPolicy.isUsed,
+    guard networkTable[socket.pointee.network].hostPolicy.isUsed,
       let option = HostOption(level: level, name: name, value: value)
     else { return }
     option.replace(in: &socket.pointee.hostOptions)

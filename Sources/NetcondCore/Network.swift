@@ -102,6 +102,27 @@ final class Network: LinkDelegate, FrameTransmitter {
     listenFd = -1
   }
 
+  /// What the link and the interface did since they were made, for the control interface.
+  var counterDictionary: [String: UInt64] {
+    let (frames, packets) = (link.counters, interface.counters)
+    var all = [
+      "receivedFrames": frames.receivedFrames, "receivedBytes": frames.receivedBytes, "sentFrames": frames.sentFrames,
+      "sentBytes": frames.sentBytes, "linkDropped": frames.dropped, "linkFull": packets.linkFull,
+      "notForUs": packets.notForUs, "malformed": packets.malformed, "noMemory": packets.noMemory,
+      "fragmentsDropped": packets.fragments,
+    ]
+    guard let link = link as? ImpairedLink else { return all }
+    for (direction, counters) in [("impairIn", link.inboundCounters), ("impairOut", link.outboundCounters)] {
+      guard let counters else { continue }
+      for (name, value) in [
+        ("Packets", counters.packets), ("Lost", counters.lost), ("Duplicated", counters.duplicated),
+        ("Reordered", counters.reordered), ("Corrupted", counters.corrupted), ("OverLimit", counters.overLimit),
+        ("NoFrame", counters.noFrame),
+      ] { all[direction + name] = value }
+    }
+    return all
+  }
+
   /// Tells what befell the packets of an impaired link.
   func reportImpairments() {
     guard let link = link as? ImpairedLink else { return }

@@ -77,14 +77,3 @@ public struct RunCommand: ParsableCommand {
     )
   }
 }
-
-/// Chooses the command by the program's name and first argument; everything else is swift-argument-parser's.
-public func netcondMain() {
-  let arguments = Array(CommandLine.arguments.dropFirst())
-  let isOriginalName = CommandLine.arguments[0].hasSuffix("zerotier-netcon-service")
-  if !isOriginalName, arguments.first == "run" {
-    RunCommand.main(Array(arguments.dropFirst()))
-  } else {
-    ServeCommand.main(arguments)
-  }
-}

@@ -1,4 +1,5 @@
 public import ArgumentParser
+internal import ControlPlane
 internal import FoundationEssentials
 internal import Glibc
 internal import Logging
@@ -35,6 +36,7 @@ public struct ServeCommand: ParsableCommand {
 
       Programs use a network with  netcond run --home HOME --network ID -- PROGRAM…
       or  ZT_NC_NETWORK=HOME/nc_ID zerotier-intercept PROGRAM…
+      netcond status and netcond sockets (--home HOME) show what goes on; zerotier-cli joins and leaves networks.
       """)
 
   @Flag(name: .short, help: "Show the version and exit.")
@@ -46,8 +48,11 @@ public struct ServeCommand: ParsableCommand {
 
   @Option(
     name: [.customShort("p", allowingJoined: true)],
-    help: "The control port to note in HOME/zerotier-one.port (0 to 65535).")
-  var port: Int = 9993
+    help: """
+      The port of the control interface on 127.0.0.1 and ::1; 0: any. (default: 9993, or any where that is taken; \
+      HOME/zerotier-one.port tells)
+      """)
+  var port: Int?
 
   @Flag(name: .customShort("d"), help: "Serve in the background; returns when it serves, or with its error.")
   var background = false
@@ -71,7 +76,7 @@ public struct ServeCommand: ParsableCommand {
   public init() {}
 
   public func validate() throws {
-    guard (0...65535).contains(port) else { throw ValidationError("-p takes a port, 0 to 65535, not \(port)") }
+    if let port, !(0...65535).contains(port) { throw ValidationError("-p takes a port, 0 to 65535, not \(port)") }
   }
 
   public func run() throws {
@@ -90,6 +95,9 @@ public struct ServeCommand: ParsableCommand {
     } catch let error as HomeError {
       report("\(error)")
       throw ExitStatus.failure
+    } catch let error as ControlError {
+      report("\(error)")
+      throw ExitStatus.failure
     } catch let error as RingError {
       report("\(error)")
       throw ExitStatus.failure
@@ -105,8 +113,10 @@ public struct ServeCommand: ParsableCommand {
     var home = Home(path: home)
     try home.prepare()
     let networks = try home.loadNetworks()
-    try home.claim(port: port)
+    try home.claim()
     defer { home.release() }
+    let control = try openControl(log)
+    try home.note(port: control?.port ?? 0)
     var options = Daemon.Options()
     options.descriptorLimit = descriptorLimit
     // Not a flag: only tests and bug hunts want a newer kernel to behave like an older one.
@@ -114,6 +124,7 @@ public struct ServeCommand: ParsableCommand {
     if busyPoll { options.spinNanoseconds = 100_000_000 }
     let daemon = try Daemon(options: options, log: log)
     try daemon.open(networks, home: home)
+    if let control { daemon.serve(control, home: home) }
     if networks.isEmpty { log.warning("no networks: \(home.networksFolder) has no .conf file") }
     daemon.run {
       log.notice("serving \(networks.count) networks in \(home.path)")
@@ -122,6 +133,19 @@ public struct ServeCommand: ParsableCommand {
       close(readyFd)
     }
     log.notice("ended")
+  }
+
+  /// The control interface is no reason not to serve, unless a port was asked for.
+  private func openControl(_ log: Logger) throws -> ControlServer? {
+    do {
+      let server = try ControlServer(port: UInt16(port ?? 9993), insists: port != nil)
+      log.info("control: 127.0.0.1:\(server.port)")
+      return server
+    } catch {
+      guard port == nil else { throw error }
+      log.warning("no control interface: \(error)")
+      return nil
+    }
   }
 
   /// Each intercepted socket takes one descriptor here, so as many as the system grants.

@@ -177,6 +177,13 @@ public final class Ring {
     finish(sqe, token)
   }
 
+  /// Cancels all operations submitted with `target` (IORING_ASYNC_CANCEL_ALL, Linux 5.19).
+  public func prepareCancelAll(_ target: Token, token: Token) {
+    let sqe = entry(token)
+    io_uring_prep_cancel64(sqe, target.rawValue, Int32(IORING_ASYNC_CANCEL_ALL))
+    finish(sqe, token)
+  }
+
   /// Completes at once with 0.
   public func prepareNop(token: Token) {
     let sqe = entry(token)

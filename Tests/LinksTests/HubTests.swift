@@ -116,8 +116,20 @@ struct HubTests {
     #expect(!sent)
     try stage.send("anyone", on: 0, to: .host(1))
     #expect(stage.deliver() == [[], [], ["anyone"]])  // flooded: the table has no host 1
-    #expect(stage.ports[1].counters.dropped == 1)
+    #expect(stage.ports[1].counters.receivedFrames == 0)
     #expect(!stage.ports[1].facts.isUp)
+    stage.ports[1].stop()  // once more: nobody else's place is cleared
+  }
+
+  @Test func `a port's place is another's after it`() throws {
+    let stage = try Stage()
+    stage.ports[1].stop()
+    let (newcomer, listener) = (stage.hub.makePort(mtu: 1500), Listener())
+    newcomer.start(stage.loop.context(3), delegate: listener)
+    stage.ports[1].stop()
+    try stage.send("anyone", on: 0, to: .broadcast)
+    #expect(stage.deliver() == [[], [], ["anyone"]])
+    #expect(listener.takeReceived() == ["anyone"])
   }
 
   @Test func `a host that moves to another port is found there`() throws {

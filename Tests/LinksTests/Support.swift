@@ -13,8 +13,8 @@ struct Loop {
   let pool: BufferPool
   let frames = FramePool(limit: 4096)
 
-  init(bufferCount: Int = 64) throws {
-    ring = try Ring(entries: 64)
+  init(bufferCount: Int = 64, limit: Capabilities.Limit = .newest) throws {
+    ring = try Ring(entries: 64, limit: limit)
     pool = try BufferPool(ring: ring, group: 1, bufferBytes: 68 * 1024, count: bufferCount, ringDepth: bufferCount)
   }
 

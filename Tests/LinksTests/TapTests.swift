@@ -167,4 +167,18 @@ struct TapLinkTests {
     #expect(!link.transmit(late))
     late.release()
   }
+
+  @Test(arguments: [Capabilities.Limit.newest, .baseline])
+  func `a stopped link lets go of its device, which another may have`(limit: Capabilities.Limit) throws {
+    let name = uniqueName("s")
+    let loop = try Loop(limit: limit)
+    for _ in 0..<3 {
+      let link = try TapLink(name: name, mtu: 1500, wantsOffloads: true)
+      link.start(loop.context(0), delegate: Listener())
+      loop.ring.submit()
+      #expect(if_nametoindex(name) != 0)
+      link.stop()
+      #expect(turn(loop, link) { if_nametoindex(name) == 0 })
+    }
+  }
 }

@@ -131,12 +131,28 @@ final class World {
     for (port, texts) in addresses.enumerated() {
       let host = Host(port: port, medium: self.medium, stack: stack)
       self.medium.attach(host)
-      host.interface = stack.makeInterface(
-        name: "host\(port)", mac: MACAddress(bits: 0x0200_0000_0001 + UInt64(port)), mtu: mtu,
-        offloads: self.medium.offloads, addresses: texts.map { InterfaceAddress(cidr: $0) },
-        routes: gateways.compactMap { IPAddress($0) }.map { Route.byDefault(via: $0) }, transmitter: host)
+      host.interface = makeInterface(
+        host, mtu: mtu, texts.map { InterfaceAddress(cidr: $0) },
+        routes: gateways.compactMap { IPAddress($0) }.map { Route.byDefault(via: $0) })
       hosts.append(host)
     }
+  }
+
+  private func makeInterface(
+    _ host: Host, mtu: Int, _ addresses: [InterfaceAddress], routes: [Route]
+  ) -> NetworkInterface? {
+    stack.makeInterface(
+      name: "host\(host.port)", mac: MACAddress(bits: 0x0200_0000_0001 + UInt64(host.port)), mtu: mtu,
+      offloads: medium.offloads, addresses: addresses, routes: routes, transmitter: host)
+  }
+
+  /// A host's interface goes, and comes again with the same address.
+  func replaceInterface(of port: Int) {
+    let host = hosts[port]
+    let former = host.interface!
+    stack.remove(former)
+    host.interface = makeInterface(
+      host, mtu: former.mtu, former.addresses.filter { !$0.address.isLoopback }, routes: [])
   }
 
   private func close() {

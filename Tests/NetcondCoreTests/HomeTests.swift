@@ -52,7 +52,8 @@ private func mode(_ path: String) -> mode_t {
     try home.prepare()
     #expect(home.path == folder.path + "/home")
     #expect(text(home.portFile) == nil)  // noted by the one who claims the home
-    try home.claim(port: 9993)
+    try home.claim()
+    try home.note(port: 9993)
     #expect(text(home.portFile) == "9993")
     #expect(text(home.path + "/authtoken.secret")?.count == 32)
     #expect(mode(home.path + "/authtoken.secret") == 0o600)
@@ -71,8 +72,8 @@ private func mode(_ path: String) -> mode_t {
     #expect(second.identity == first.identity)
     #expect(second.mac(for: id) == first.mac(for: id))
     #expect(text(second.path + "/authtoken.secret") == token)
-    try second.claim(port: 2)
-    #expect(text(second.portFile) == "2")
+    #expect(second.token == token && second.publicIdentity == text(first.path + "/identity.public"))
+    #expect(second.address.count == 10 && second.publicIdentity.hasPrefix(second.address + ":"))
   }
 
   @Test func `hardware addresses are locally administered hosts', and differ by network and home`() throws {
@@ -115,9 +116,9 @@ private func mode(_ path: String) -> mode_t {
   @Test func `a home is claimed by the pid file, which release removes`() throws {
     var home = Home(path: folder.path)
     try home.prepare()
-    try home.claim(port: 9993)
+    try home.claim()
     #expect(text(home.pidFile) == "\(getpid())")
-    try home.claim(port: 9993)
+    try home.claim()
     home.release()
     #expect(access(home.pidFile, F_OK) != 0)
   }
@@ -128,7 +129,7 @@ private func mode(_ path: String) -> mode_t {
     var home = Home(path: folder.path)
     try home.prepare()
     write(content, to: home.pidFile)
-    try home.claim(port: 9993)
+    try home.claim()
     #expect(text(home.pidFile) == "\(getpid())")
   }
 
@@ -155,5 +156,38 @@ private func mode(_ path: String) -> mode_t {
     #expect(
       Set(places) == ["0000000000000001.conf:1", "0000000000000001.conf:2", "0000000000000003.conf:2", "lab.conf:0"])
     #expect(errors.count == 4)
+  }
+
+  @Test func `a network that was left keeps its file, and gets it back`() throws {
+    var home = Home(path: folder.path)
+    try home.prepare()
+    let empty = try home.loadNetwork(id, beside: [])
+    #expect(empty.link == .hub("default") && text(empty.file)?.isEmpty == true)
+    write("link=hub:mine\n", to: empty.file)
+    try home.putAside(id)
+    #expect(try home.loadNetworks().isEmpty)
+    let again = try home.loadNetwork(id, beside: [])
+    #expect(again.link == .hub("mine"))
+    #expect(text(again.file + ".left") == nil)
+  }
+
+  @Test func `a network is not joined whose tap is another's, or whose file is wrong`() throws {
+    var home = Home(path: folder.path)
+    try home.prepare()
+    let file = try home.loadNetwork(id, beside: []).file
+    write("link=tap:one\n", to: file)
+    let other = try home.loadNetwork(id, beside: [])
+    write("link=tap:one\n", to: file.replacing("/\(id)", with: "/00000000000000ff"))
+    #expect(throws: ConfigurationErrors.self) {
+      try home.loadNetwork(NetworkID(rawValue: 255), beside: [other])
+    }
+    write("color=red\n", to: file)
+    #expect(throws: ConfigurationErrors.self) { try home.loadNetwork(id, beside: []) }
+  }
+
+  @Test func `an empty token keeps everybody out, and so is refused`() throws {
+    write("\n", to: folder.path + "/authtoken.secret")
+    var home = Home(path: folder.path)
+    #expect(throws: HomeError.self) { try home.prepare() }
   }
 }
