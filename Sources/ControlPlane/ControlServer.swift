@@ -23,6 +23,7 @@ public final class ControlServer {
   private var kind: UInt8 = 0
   private var answer: (ControlRequest) -> ControlResponse = { _ in .text(503, "") }
   private var connections = [Connection?](repeating: nil, count: connectionLimit)
+  private var connectionCount = 0
   private var generation: UInt64 = 0
   /// Listeners whose accepting ended for want of descriptors, and when it is tried again.
   private var paused: [Int] = []
@@ -111,6 +112,7 @@ public final class ControlServer {
 
   /// When `expire` wants to be called: monotonic nanoseconds, nil for never.
   public var deadline: UInt64? {
+    guard connectionCount > 0 || !paused.isEmpty else { return nil }  // the loop asks twice a turn
     var earliest = paused.isEmpty ? nil : acceptAgain
     for case let connection? in connections where !connection.isCancelled {
       earliest = min(earliest ?? .max, connection.deadline)
@@ -156,6 +158,7 @@ public final class ControlServer {
     let connection = Connection(
       fd: fd, owner: generation << 8 | UInt64(place), receiveBytes: Self.receiveBytes, deadline: now + Self.patience)
     connections[place] = connection
+    connectionCount += 1
     receive(connection)
   }
 
@@ -206,7 +209,10 @@ public final class ControlServer {
     }
   }
 
-  private func remove(_ connection: Connection) { connections[Int(connection.owner & 0xff)] = nil }
+  private func remove(_ connection: Connection) {
+    connections[Int(connection.owner & 0xff)] = nil
+    connectionCount -= 1
+  }
 }
 
 /// One HTTP connection, with the memory that the kernel reads and writes.

@@ -13,7 +13,7 @@ public struct CLICommand: ParsableCommand {
         listpeers               nodes of the overlay network
         listnetworks            networks, with their sockets' paths and addresses
         join NETWORK            serve a network: HOME/networks.d/NETWORK.conf, made empty where it is missing
-        leave NETWORK           serve it no more, and remove its file
+        leave NETWORK           serve it no more; its file is kept as NETWORK.conf.left
         /PATH                   what the control interface has there, such as /status or /netcond/sockets
       """)
 
