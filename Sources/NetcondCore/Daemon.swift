@@ -182,11 +182,9 @@ public final class Daemon {
   /// - Throws: `HomeError`.
   func begin(_ network: Network) throws {
     try network.openSocket()
-    network.link.start(
+    network.begin(
       LinkContext(
-        ring: ring, receivePool: framePool, frames: frames, kind: Kind.link, number: UInt16(network.number)),
-      delegate: network)
-    network.beginLearning()
+        ring: ring, receivePool: framePool, frames: frames, kind: Kind.link, number: UInt16(network.number)))
     ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
     log.info("network \(network.id): \(network.facts)")
   }

@@ -26,6 +26,7 @@ final class Network: LinkDelegate, FrameTransmitter {
   private let stack: Stack
   private let log: Logger
   private var warnedDown = false
+  private var hasBegun = false
 
   init(
     number: Int, configuration: NetworkConfiguration, home: Home, link: any Link, stack: Stack, log: Logger
@@ -54,8 +55,10 @@ final class Network: LinkDelegate, FrameTransmitter {
     interface.onNews = { [log, id] in log.notice("network \(id): \($0)") }
   }
 
-  /// Begins to ask for what the file leaves to the network: after the link has started.
-  func beginLearning() {
+  /// Starts the link, and begins to ask for what the file leaves to the network.
+  func begin(_ context: LinkContext) {
+    link.start(context, delegate: self)
+    hasBegun = true
     if configuration.usesAutoconfiguration { interface.beginAutoconfiguration() }
     if configuration.usesDHCP { interface.beginDHCP() }
   }
@@ -157,7 +160,8 @@ final class Network: LinkDelegate, FrameTransmitter {
     }
   }
 
-  func transmit(_ frame: Frame) -> Bool { link.transmit(frame) }
+  /// What the stack says before the link has begun is lost, as on a cable that is not plugged in yet.
+  func transmit(_ frame: Frame) -> Bool { hasBegun ? link.transmit(frame) : true }
   var keepsFrames: Bool { link.keepsFrames }
 }
 
