@@ -43,6 +43,7 @@ extension Daemon {
       guard let socket = datagrams.pointer(key), socket.pointee.network == network.number else { continue }
       closeDatagramSocket(key, socket)
     }
+    ring.submit()  // sends under way, which are cancelled now, read the memory of connections
     network.interface.endDHCP()
     remove(network)
     log.notice("network \(network.id): left")

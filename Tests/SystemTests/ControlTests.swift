@@ -241,6 +241,22 @@ extension SystemTests {
       #expect(try stage.daemon.stop() == .exited(0))
     }
 
+    @Test("what a program reads of a network that was left is the beginning of what was sent")
+    func leavingInTransfer() throws {
+      let (stage, cli) = try hub()
+      let (server, client) = (try SocketAgent(stage.onLeft), try SocketAgent(stage.onRight))
+      try server.accept(client, at: Address.left)
+      try server.begin("send s 7 8000000")
+      try waitUntil("the client's socket is full, and more waits for it", seconds: 10) {
+        let queue = try cli.lines("/netcond/sockets?network=\(stage.right.id)").first { $0.contains("receiveQueue") }
+        return queue.flatMap { Int($0.filter(\.isNumber)) }.map { $0 > 500_000 } == true
+      }
+      #expect(try cli.lines("leave", stage.right.id) == ["200 leave OK"])
+      let answer = try client.must("recvprefix c 7 8000000").split(separator: " ")
+      #expect(answer.last == "whole" && Int(answer[0]).map { $0 > 100_000 && $0 < 8_000_000 } == true, "\(answer)")
+      #expect(["error ECONNRESET", "error EPIPE"].contains(try server.answer(seconds: 5)))
+    }
+
     @Test("a network is joined with an empty file, and not with a wrong one")
     func joining() throws {
       let (stage, cli) = try hub()

@@ -114,6 +114,17 @@ def op_recvall(name):
     return receive(sockets[name], 1 << 62)
 
 
+def op_recvprefix(name, seed, limit):
+    """Receives until the end or an error: how many bytes, and whether they are the first of those that `send` sends."""
+    received = bytearray()
+    try:
+        while chunk := sockets[name].recv(65536):
+            received += chunk
+    except OSError:
+        pass
+    return f"{len(received)} {'whole' if data(seed, limit).startswith(received) else 'spoilt'}"
+
+
 def op_shutdown(name, how):
     sockets[name].shutdown(SHUTDOWN[how])
 
