@@ -35,15 +35,24 @@ public struct ConnectionFacts: Sendable {
 }
 
 extension Stack {
+  /// Of lwIP's CLOSED, LISTEN, SYN_SENT, SYN_RCVD, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK,
+  /// TIME_WAIT.
+  private static let linuxStates: [UInt8] = [7, 10, 2, 3, 1, 4, 5, 8, 11, 9, 6]
+
+  /// What `ConnectionFacts.state` would be; nil where there is no such connection.
+  public func state(of key: SlabKey) -> UInt8? {
+    guard let connection = connections.pointer(key) else { return nil }
+    guard let pcb = connection.pointee.pcb else { return ConnectionFacts().state }
+    return Self.linuxStates[Int(pcb.pointee.state.rawValue)]
+  }
+
   public func facts(of key: SlabKey) -> ConnectionFacts? {
     guard let connection = connections.pointer(key) else { return nil }
     var facts = ConnectionFacts()
     guard let pcb = connection.pointee.pcb else { return facts }
     let tick = nc_tcp_slow_interval_milliseconds() * 1000
     let wire = UInt32(connection.pointee.wireSegmentBytes)
-    // lwIP's CLOSED, LISTEN, SYN_SENT, SYN_RCVD, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT
-    let linux: [UInt8] = [7, 10, 2, 3, 1, 4, 5, 8, 11, 9, 6]
-    facts.state = linux[Int(pcb.pointee.state.rawValue)]
+    facts.state = Self.linuxStates[Int(pcb.pointee.state.rawValue)]
     facts.retransmits = pcb.pointee.nrtx
     facts.probes = max(pcb.pointee.persist_probe, pcb.pointee.keep_cnt_sent)
     let recovery = recovery(of: pcb)
