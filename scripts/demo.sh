@@ -256,6 +256,12 @@ else
   title "Left out: the part across a tap, as $why_no_tap"
 fi
 
+title "What the daemon tells"
+say "\$ netcond status --home $home"
+status=$("$bin/netcond" status --home "$home") || fail "netcond status does not answer."
+printf '%s\n' "$status" | sed 's/^/  /'
+if [[ $status != *"connectionsAccepted: "* ]]; then fail "netcond status knows of no connection."; fi
+
 title "The end"
 stop_daemon
 if ((daemon_status != 0)); then fail "the daemon ended with status $daemon_status after TERM, not 0."; fi
@@ -272,6 +278,7 @@ ${bold}To try next${plain}
   $bin/netcond ~/net &
   $bin/netcond run --home ~/net --network 0000000000000001 -- python3 -m http.server --bind 10.1.0.1 8080 &
   $bin/netcond run --home ~/net --network 0000000000000002 -- curl http://10.1.0.1:8080/
+  $bin/netcond sockets --home ~/net                                      # who listens, who is connected
   make bench QUICK=1          # against kernel TCP, as root
   make install                # then: netcond --help; docs and limits: README.md
 NEXT
