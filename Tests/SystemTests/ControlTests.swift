@@ -17,8 +17,9 @@ private final class Cli {
 
   func ask(_ arguments: String...) throws -> Completed { try ask(arguments) }
 
-  func ask(_ arguments: [String]) throws -> Completed {
-    try run(Command(folder.path + "/zerotier-cli", ["-D" + home.path] + arguments), seconds: 20)
+  func ask(_ arguments: [String]) throws -> Completed { try run(command(arguments), seconds: 20) }
+  func command(_ arguments: [String]) -> Command {
+    Command(folder.path + "/zerotier-cli", ["-D" + home.path] + arguments)
   }
 
   /// The lines of a command that must succeed.
@@ -59,6 +60,16 @@ extension SystemTests {
       let info = try #require(cli.lines("info").first).split(separator: " ")
       #expect(info.count == 5 && info.starts(with: ["200", "info"]) && info[2].count == 10 && info[3] == "ONLINE")
       #expect(try cli.lines("status") == cli.lines("info"))
+      let inShell = try run(
+        stage.onLeft(
+          Command(
+            "sh",
+            [
+              "-c", "exec \"$@\"", "-", cli.command(["info"]).executable,
+              "-D" + stage.home.path, "info",
+            ])), seconds: 20
+      ).checked()
+      #expect(inShell.standardOutput == info.joined(separator: " ") + "\n", "in an intercepted shell as well")
       let networks = try cli.lines("listnetworks")
       #expect(networks[0] == "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>")
       for network in [stage.left, stage.right] {

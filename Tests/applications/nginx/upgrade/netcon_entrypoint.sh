@@ -4,8 +4,14 @@
 # The number of the configuration, in each answer, so that the client sees which master's worker serves.
 generation() { printf 'add_header X-Generation %s always;\n' "$1" >generation.conf; }
 
-# Either file may go while it is looked at; bash 5.2 ends the script, without a word, where $(<FILE) finds none.
-is_new_master() { [[ -s nginx.pid && -s nginx.pid.oldbin && $(cat nginx.pid) != "$(cat nginx.pid.oldbin)" ]]; }
+# The old master renames its file, and the new one writes another: that the renamed one is there must be seen first, or
+# nginx.pid may be the old master's still, or none.
+is_new_master() {
+  local old new
+  old=$(cat nginx.pid.oldbin 2>/dev/null) || return 1
+  new=$(cat nginx.pid 2>/dev/null) || return 1
+  [[ -n $old && -n $new && $new != "$old" ]]
+}
 
 mkdir served
 random_file served/big 10M
