@@ -19,6 +19,9 @@ public struct NetworkID: Hashable, Sendable, CustomStringConvertible {
 
   public init(rawValue: UInt64) { self.rawValue = rawValue }
 
+  /// What to say of a text that is none.
+  static func complaint(_ text: String) -> String { "'\(text)' is no network id: it has 16 hexadecimal digits" }
+
   /// Reads exactly 16 hexadecimal digits.
   public init?(_ text: some StringProtocol) {
     guard text.count == 16, text.allSatisfy(\.isHexDigit), let value = UInt64(text, radix: 16) else { return nil }

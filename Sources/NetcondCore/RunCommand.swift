@@ -22,7 +22,7 @@ public struct RunCommand: ParsableCommand {
   public func validate() throws {
     guard !command.isEmpty else { throw ValidationError("give a program behind --") }
     if let network, NetworkID(network) == nil {
-      throw ValidationError("'\(network)' is no network id: it has 16 hexadecimal digits")
+      throw ValidationError(NetworkID.complaint(network))
     }
   }
 

@@ -100,8 +100,7 @@ public struct CLICommand: ParsableCommand {
 
   /// As the original: status, command and what the service said, on standard output.
   private func fail(_ response: ControlResponse, _ command: String) -> ExitCode {
-    let said = try? (response.decoded() as ErrorDocument).error
-    print("\(response.status) \(command) \(said ?? response.text)")
+    print("\(response.status) \(command) \(response.complaint)")
     return ExitCode(1)
   }
 }
@@ -125,6 +124,9 @@ extension ControlResponse {
     let text = String(decoding: body, as: UTF8.self)
     return text.hasSuffix("\n") ? String(text.dropLast()) : text
   }
+
+  /// Why the daemon refused.
+  var complaint: String { (try? (decoded() as ErrorDocument).error) ?? text }
 
   /// - Throws: `HomeError` where it is not what this program knows.
   func decoded<Document: Decodable>() throws -> Document {

@@ -38,7 +38,7 @@ extension Daemon {
   }
 
   private func answerNetwork(_ request: ControlRequest, _ name: String, home: Home) -> ControlResponse {
-    guard let id = NetworkID(name) else { return failure(404, Self.noNetworkID(name)) }
+    guard let id = NetworkID(name) else { return failure(404, NetworkID.complaint(name)) }
     switch request.method {
     case "GET", "HEAD":
       guard let network = networks.first(where: { $0.id == id }) else { return failure(404, "not joined: \(id)") }
@@ -72,17 +72,13 @@ extension Daemon {
   private func answerSockets(_ request: ControlRequest) -> ControlResponse {
     var number: Int?
     if let text = request.query["network"] {
-      guard let id = NetworkID(text) else { return failure(400, Self.noNetworkID(text)) }
+      guard let id = NetworkID(text) else { return failure(400, NetworkID.complaint(text)) }
       number = networks.first { $0.id == id }?.number
       guard number != nil else { return failure(404, "not joined: \(id)") }
     }
     let after = Int(request.query["after"] ?? "0") ?? -1
     guard after >= 0 else { return failure(400, "'after' is what the page before gave as 'next'") }
     return document(socketsDocument(of: number, after: after))
-  }
-
-  private static func noNetworkID(_ text: String) -> String {
-    "'\(text)' is no network id: it has 16 hexadecimal digits"
   }
 
   func failure(_ status: Int, _ cause: String) -> ControlResponse {

@@ -18,7 +18,7 @@ public struct SocketsCommand: ParsableCommand {
 
   public func validate() throws {
     if let network, NetworkID(network) == nil {
-      throw ValidationError("'\(network)' is no network id: it has 16 hexadecimal digits")
+      throw ValidationError(NetworkID.complaint(network))
     }
   }
 

@@ -81,10 +81,7 @@ extension ControlClient {
   /// - Throws: `HomeError` with what the daemon said instead, or `ControlError`.
   func document<Document: Decodable>(_ target: String) throws -> Document {
     let response = try send("GET", target)
-    guard response.status == 200 else {
-      let said = try? (response.decoded() as ErrorDocument).error
-      throw HomeError(description: said ?? "\(target): \(response.status)")
-    }
+    guard response.status == 200 else { throw HomeError(description: response.complaint) }
     return try response.decoded()
   }
 }
