@@ -21,7 +21,7 @@ public struct ControlClient: Sendable {
 
   /// - Parameter target: path and query.
   /// - Throws: `ControlError` where nobody answers, or no HTTP.
-  public func send(_ method: String, _ target: String, body: [UInt8] = []) throws(ControlError) -> ControlResponse {
+  public func send(_ method: String, _ target: String) throws(ControlError) -> ControlResponse {
     let fd = try connect()
     defer { close(fd) }
     var limit = timeval(tv_sec: patienceSeconds, tv_usec: 0)
@@ -29,7 +29,7 @@ public struct ControlClient: Sendable {
       setsockopt(fd, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
     do {
-      return try exchange(fd, HTTPMethod(rawValue: method), target, body)
+      return try exchange(fd, HTTPMethod(rawValue: method), target)
     } catch let error as ControlError {
       throw error
     } catch {
@@ -53,20 +53,18 @@ public struct ControlClient: Sendable {
       "nobody answers at port \(port) of 127.0.0.1 (\(String(cString: strerror(cause)))): is netcond running?")
   }
 
-  private func exchange(_ fd: Int32, _ method: HTTPMethod, _ target: String, _ body: [UInt8]) throws -> ControlResponse
-  {
+  private func exchange(_ fd: Int32, _ method: HTTPMethod, _ target: String) throws -> ControlResponse {
     let channel = EmbeddedChannel()
     defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
     try channel.pipeline.syncOperations.addHTTPClientHandlers()
     // The channel must only believe that it is connected: it knows no network.
     try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: Int(port))).wait()
     let headers: HTTPHeaders = [
-      "host": "127.0.0.1:\(port)", "x-zt1-auth": token, "content-length": "\(body.count)", "connection": "close",
+      "host": "127.0.0.1:\(port)", "x-zt1-auth": token, "content-length": "0", "connection": "close",
     ]
     channel.write(
       HTTPClientRequestPart.head(HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers)),
       promise: nil)
-    if !body.isEmpty { channel.write(HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))), promise: nil) }
     channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
     while let bytes = try channel.readOutbound(as: ByteBuffer.self) {
       try write(Array(bytes.readableBytesView), to: fd)

@@ -8,10 +8,13 @@ extension Daemon {
   /// Tokens name a link by 16 bits, and a network that was left keeps its number.
   private static let networkLimit = 65_536
 
+  /// nil where the network is not joined.
+  func served(_ id: NetworkID) -> Network? { networks.first { $0.id == id } }
+
   /// Serves one more network, by its file.
   /// - Throws: `ConfigurationErrors` or `HomeError`; nothing has changed then.
   func join(_ id: NetworkID, home: Home) throws -> Network {
-    if let network = networks.first(where: { $0.id == id }) { return network }
+    if let network = served(id) { return network }
     guard !isEnding else { throw HomeError(description: "the daemon is ending") }
     guard networkTable.count < Self.networkLimit else {
       throw HomeError(description: "\(Self.networkLimit) networks were joined since the start; restart the daemon")

@@ -6,7 +6,7 @@ extension Daemon {
   /// Answers one request. Whoever has the home's token may do everything; anybody else nothing.
   func answer(_ request: ControlRequest, home: Home, token: String) -> ControlResponse {
     guard Self.isAllowed(request, token: token) else {
-      return failure(401, "give the token of \(home.path)/authtoken.secret as header X-ZT1-Auth")
+      return failure(401, "give the token of \(home.tokenFile) as header X-ZT1-Auth")
     }
     switch request.path.first {
     case "network" where request.path.count == 2: return answerNetwork(request, request.path[1], home: home)
@@ -41,13 +41,12 @@ extension Daemon {
     guard let id = NetworkID(name) else { return failure(404, NetworkID.complaint(name)) }
     switch request.method {
     case "GET", "HEAD":
-      guard let network = networks.first(where: { $0.id == id }) else { return failure(404, "not joined: \(id)") }
-
+      guard let network = served(id) else { return failure(404, "not joined: \(id)") }
       return document(report(network))
     case "POST", "PUT":
       return attempt { report(try join(id, home: home)) }
     case "DELETE":
-      guard let network = networks.first(where: { $0.id == id }) else { return failure(404, "not joined: \(id)") }
+      guard let network = served(id) else { return failure(404, "not joined: \(id)") }
       return attempt {
         try leave(network, home: home)
         return ResultDocument(result: true)
@@ -73,7 +72,7 @@ extension Daemon {
     var number: Int?
     if let text = request.query["network"] {
       guard let id = NetworkID(text) else { return failure(400, NetworkID.complaint(text)) }
-      number = networks.first { $0.id == id }?.number
+      number = served(id)?.number
       guard number != nil else { return failure(404, "not joined: \(id)") }
     }
     let after = Int(request.query["after"] ?? "0") ?? -1
