@@ -1,127 +1,168 @@
 internal import CSocket
 internal import Glibc
 internal import NetcondRPC
+internal import Slab
 internal import UringLoop
 
 /// Finds apps' ends again in the processes that hold them.
 ///
 /// Theory of operation: the daemon keeps no copy of an app's end (docs/rpc.md), because that would hide that the app has
-/// closed it. Twice it needs one for a moment. To make it report ECONNRESET: a unix socket gives its peer that only where
+/// closed it. A few times it needs one for a moment. To make it report ECONNRESET: a unix socket gives its peer that only where
 /// it is closed with bytes unread (unix_release_sock in net/unix/af_unix.c); a connection that the peer reset often has
 /// none, and closed like that it would look to the app like an orderly end, and a cut transfer like a whole one. And to
-/// give it its full send buffer when a connect has succeeded after a while. So it looks: in the process that made the
-/// socket, then in the others. A listing of a process's descriptors serves many, and the time spent is bounded; beyond,
-/// and where tracing is not permitted, the app sees an end of file, or has a small send buffer.
+/// give it its full send buffer when a connect has succeeded after a while.
+///
+/// So it looks: in the process that made the socket, in those that held others, and then in all. As that may take long, the
+/// loop looks for a moment in a turn (`advance`), lists for a fifth of the time at most, and one listing of a process's
+/// descriptors serves all that wait. Where tracing is not permitted, the app sees an end of file, or has a small send buffer.
 struct AppEnds {
-  /// Nanoseconds that may be spent in any second.
-  private static let budgetPerSecond: UInt64 = 200_000_000
-
-  /// A listing that is younger than the connection but lacks its socket, which may have been accepted since, is made anew
-  /// only after this many times what it took: a storm must not list a large process for each.
-  private static let listingPause: UInt64 = 4
-
-  /// The sockets of a process: inodes with descriptors, as they were at `time`. What is found is verified before use.
-  private struct Listing {
-    let time: UInt64
-    let pauseEnd: UInt64
-    let sockets: [UInt: Int32]
+  /// What is looked for on behalf of a socket.
+  struct Request {
+    let socket: SlabKey
+    /// Of the app's end.
+    let inode: UInt
+    /// Where to look first.
+    let process: Int32
+    /// Look in all other processes as well.
+    let searchesAll: Bool
+    /// When it was asked for, in nanoseconds of the monotonic clock.
+    let time = monotonicNanoseconds()
   }
 
-  private var listings: [Int32: Listing] = [:]
-  private var second: UInt64 = 0
-  private var spent: UInt64 = 0
+  /// Descriptors that are looked at in one go: about a tenth of a millisecond.
+  private static let sliceDescriptors = 100
+  /// How many times as long as listing took is to pass then.
+  private static let pause: UInt64 = 4
+  /// Nanoseconds after which nothing is expected of a search any more.
+  private static let patience: UInt64 = 2_000_000_000
+  /// Nanoseconds that `borrow` may take in any second.
+  private static let borrowLimit: UInt64 = 200_000_000
+  /// For how long listings are kept, in nanoseconds.
+  private static let listingLife: UInt64 = 1_000_000_000
+  private static let holderLimit = 16
+  /// Stands for all processes where one is named by its number.
+  private static let everywhere: Int32 = 0
 
-  /// Makes the socket `inode` of some process report `error` when its peer closes next, if it can be found.
-  /// - Parameters:
-  ///   - process: where to look first.
-  ///   - searchesAll: look in the other processes as well.
-  ///   - time: since when the process may have had it, in nanoseconds of the monotonic clock.
-  mutating func inject(
-    inode: UInt, process: Int32, since time: UInt64, searchesAll: Bool, error: Int32
-  ) -> Bool {
-    guard let fd = borrow(inode: inode, process: process, since: time, searchesAll: searchesAll) else { return false }
-    defer { close(fd) }
-    // The kernel will say ECONNRESET; the library knows better then (docs/rpc.md, "Names").
-    if error != ECONNRESET { nc_add_marks(fd, error << Int32(NC_MARK_ERROR_SHIFT)) }
-    var byte: UInt8 = 0
-    send(fd, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
-    return true
+  private enum Finding {
+    case found(Int32)
+    case absent
+    /// Nothing is known before there is a new listing of this process.
+    case needs(Int32)
   }
 
-  /// A copy of the socket `inode` of some process, which the caller closes; nil where it is not found.
-  /// - Parameters: as of `inject`.
-  mutating func borrow(inode: UInt, process: Int32, since time: UInt64, searchesAll: Bool = true) -> Int32? {
+  private var requests: [Request] = []
+  /// By process. What is found is verified before use.
+  private var listings: [Int32: DescriptorWalk] = [:]
+  private var current: (process: Int32, walk: DescriptorWalk)?
+  /// Where app's ends were found, the last one first.
+  private var holders: [Int32] = []
+  private var nextSlice: UInt64 = 0
+  /// Of `borrow`: the second, and what it took in that one.
+  private var borrowed: (second: UInt64, nanoseconds: UInt64) = (0, 0)
+
+  /// When `advance` has something to do, on the monotonic clock; nil: nothing is asked for.
+  var deadline: UInt64? { requests.isEmpty ? nil : nextSlice }
+
+  mutating func ask(_ request: Request) { requests.append(request) }
+
+  /// Searches on for a moment.
+  /// - Parameter isOver: whether nobody waits for the outcome any more.
+  /// - Returns: the requests that are answered, with copies of the apps' ends, which the caller closes; nil where there is none.
+  mutating func advance(isOver: (Request) -> Bool) -> [(request: Request, end: Int32?)] {
     let start = monotonicNanoseconds()
-    if start / 1_000_000_000 != second {
-      second = start / 1_000_000_000
-      spent = 0
-      listings = [:]
+    guard !requests.isEmpty, start >= nextSlice else { return [] }
+    var answered: [(request: Request, end: Int32?)] = []
+    var descriptors = Self.sliceDescriptors
+    while descriptors > 0 {
+      var needed: Int32?
+      var waiting: [Request] = []
+      for request in requests {
+        guard !isOver(request), start < request.time + Self.patience else {
+          answered.append((request, nil))
+          continue
+        }
+        switch find(request) {
+        case .found(let end): answered.append((request, end))
+        case .absent: answered.append((request, nil))
+        case .needs(let process):
+          needed = needed ?? process
+          waiting.append(request)
+        }
+      }
+      requests = waiting
+      guard let needed else { break }
+      let (process, walk) = current ?? (needed, makeWalk(needed, for: requests))
+      let begin = monotonicNanoseconds()
+      if walk.advance(&descriptors) {
+        listings[process] = walk
+        current = nil
+      } else {
+        current = (process, walk)
+      }
+      let end = monotonicNanoseconds()
+      nextSlice = max(nextSlice, end) + (end - begin) * Self.pause
     }
-    guard spent < Self.budgetPerSecond else { return nil }
-    defer { spent += monotonicNanoseconds() - start }
-    if let fd = take(inode, from: process, since: time) { return fd }
-    guard searchesAll else { return nil }
-    for name in Self.entries(of: "/proc") {
-      guard let other = Int32(name), other != process else { continue }
-      if let fd = take(inode, from: other, since: time) { return fd }
-      if monotonicNanoseconds() - start + spent > Self.budgetPerSecond { break }
-    }
-    return nil
+    return answered
   }
 
-  private mutating func take(_ inode: UInt, from process: Int32, since time: UInt64) -> Int32? {
-    guard let number = find(inode, in: process, since: time) else { return nil }
-    let fd = nc_borrow_descriptor(process, number)
-    guard fd >= 0 else { return nil }
-    guard nc_socket_inode(fd) == inode else {  // closed and used again meanwhile
-      close(fd)
+  /// A copy of an app's end at once, which the caller closes; nil where it is not found, or has not been in time.
+  mutating func borrow(inode: UInt, process: Int32) -> Int32? {
+    let start = monotonicNanoseconds()
+    if start / 1_000_000_000 != borrowed.second { borrowed = (start / 1_000_000_000, 0) }
+    let limit = start + Self.borrowLimit - min(Self.borrowLimit, borrowed.nanoseconds)
+    defer { borrowed.nanoseconds += monotonicNanoseconds() - start }
+    let request = Request(socket: SlabKey(bits: 0), inode: inode, process: process, searchesAll: true)
+    while true {
+      switch find(request) {
+      case .found(let end): return end
+      case .absent: return nil
+      case .needs(let process):
+        let walk = makeWalk(process, for: [request])
+        var isOver = false
+        while !isOver {
+          guard monotonicNanoseconds() < limit else { return nil }
+          var descriptors = Self.sliceDescriptors
+          isOver = walk.advance(&descriptors)
+        }
+        listings[process] = walk
+      }
+    }
+  }
+
+  private mutating func makeWalk(_ process: Int32, for requests: [Request]) -> DescriptorWalk {
+    let oldest = monotonicNanoseconds() - Self.listingLife
+    listings = listings.filter { $0.value.time > oldest }
+    guard process == Self.everywhere else { return DescriptorWalk([process]) }
+    return DescriptorWalk(DescriptorWalk.allProcesses(), wanted: Set(requests.map(\.inode)))
+  }
+
+  private mutating func find(_ request: Request) -> Finding {
+    let others = holders.filter { $0 != request.process }
+    for process in [request.process] + others + (request.searchesAll ? [Self.everywhere] : []) {
+      guard let listing = listings[process] else { return .needs(process) }
+      if let spot = listing.sockets[request.inode], let end = Self.take(request.inode, at: spot) {
+        note(holder: spot.process)
+        return .found(end)
+      }
+      if listing.time < request.time { return .needs(process) }
+    }
+    return .absent
+  }
+
+  private static func take(_ inode: UInt, at spot: DescriptorWalk.Spot) -> Int32? {
+    let end = nc_borrow_descriptor(spot.process, spot.number)
+    guard end >= 0 else { return nil }
+    guard nc_socket_inode(end) == inode else {  // closed and used again meanwhile
+      close(end)
       return nil
     }
-    return fd
+    return end
   }
 
-  private mutating func find(_ inode: UInt, in process: Int32, since time: UInt64) -> Int32? {
-    let now = monotonicNanoseconds()
-    if let listing = listings[process] {
-      if let number = listing.sockets[inode] { return number }
-      if now < listing.pauseEnd, time <= listing.time { return nil }
-    }
-    let found = Self.sockets(of: process)
-    let end = monotonicNanoseconds()
-    let listing = Listing(time: now, pauseEnd: end + (end - now) * Self.listingPause, sockets: found)
-    listings[process] = listing
-    return listing.sockets[inode]
-  }
-
-  private static func sockets(of process: Int32) -> [UInt: Int32] {
-    let folder = "/proc/\(process)/fd"
-    var table: [UInt: Int32] = [:]
-    for name in entries(of: folder) {
-      let target = link("\(folder)/\(name)")  // socket:[INODE]
-      guard let number = Int32(name), target.hasPrefix("socket:["), let inode = UInt(target.dropFirst(8).dropLast())
-      else {
-        continue
-      }
-      table[inode] = number
-    }
-    return table
-  }
-
-  private static func entries(of folder: String) -> [String] {
-    guard let stream = opendir(folder) else { return [] }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while let entry = readdir(stream) {
-      names.append(
-        withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
-    }
-    return names
-  }
-
-  private static func link(_ path: String) -> String {
-    withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { buffer in
-      let count = readlink(path, buffer.baseAddress!.assumingMemoryBound(to: CChar.self), buffer.count)
-      return count > 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : ""
-    }
+  private mutating func note(holder process: Int32) {
+    if holders.first == process { return }
+    holders.removeAll { $0 == process }
+    holders.insert(process, at: 0)
+    if holders.count > Self.holderLimit { holders.removeLast() }
   }
 }

@@ -103,8 +103,7 @@ extension Daemon {
     socket.pointee.local = local
     socket.pointee.remote = remote
     if socket.pointee.borrowedEnd < 0 {
-      let appEnd = appEnds.borrow(
-        inode: socket.pointee.appInode, process: socket.pointee.appProcess, since: now)
+      let appEnd = appEnds.borrow(inode: socket.pointee.appInode, process: socket.pointee.appProcess)
       socket.pointee.borrowedEnd = appEnd ?? -1  // not found: its small send buffer will do
     }
     if !Pair.markStanding(app: socket.pointee.borrowedEnd) { nameConnection(socket) }

@@ -52,8 +52,7 @@ extension Daemon {
   /// SO_LINGER with 0 seconds on an end of a direct connection: it is to reset at close. A pair does where bytes are unread;
   /// an urgent one, sent from the other end, is such a byte and yet nothing that a read finds.
   private func prepareReset(_ entry: inout RetainedSockets.Entry) {
-    guard let other = entry.other, let fd = appEnds.borrow(inode: other.inode, process: other.process, since: now)
-    else { return }
+    guard let other = entry.other, let fd = appEnds.borrow(inode: other.inode, process: other.process) else { return }
     defer { close(fd) }
     entry.other = nil
     var byte: UInt8 = 0

@@ -411,25 +411,6 @@ extension Daemon {
     }
   }
 
-  func finishClosing(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
-    guard socket.pointee.operations.isEmpty, socket.pointee.host?.isBusy != true else { return }
-    if let host = socket.pointee.host { finishOutside(host) }
-    let error = socket.pointee.appError
-    if error != 0, !Pair.isHungUp(socket.pointee.fd), error != ECONNRESET || !hasUnread(socket) {
-      // Perhaps not accepted yet, and thus nobody's: what accept() takes out first still lies in the pair, or more.
-      let isWaiting = socket.pointee.isOffered && nc_unread_memory(socket.pointee.fd) > 0
-      let isFound = appEnds.inject(
-        inode: socket.pointee.appInode, process: socket.pointee.appProcess, since: socket.pointee.connectedAt,
-        searchesAll: !isWaiting, error: error)
-      if !isFound, isWaiting, !isEnding {
-        unacceptedResets.append(key)
-        return retryLater()
-      }
-    }
-    closePair(socket.pointee.fd)
-    _ = sockets.remove(key)
-  }
-
   /// The daemon ends: what the app has written goes out, then FIN.
   func drain(_ key: SlabKey) {
     guard let socket = sockets.pointer(key) else { return }
@@ -449,7 +430,7 @@ extension Daemon {
   }
 
   /// The app has written bytes that were not read yet.
-  private func hasUnread(_ socket: UnsafeMutablePointer<Socket>) -> Bool {
+  func hasUnread(_ socket: UnsafeMutablePointer<Socket>) -> Bool {
     var byte: UInt8 = 0
     return recv(socket.pointee.fd, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) > 0
   }

@@ -276,6 +276,7 @@ public final class Daemon {
     stack.runTimers()
     takeEvents()
     retryRefused()
+    searchAppEnds()
     if let deadline = control?.deadline, deadline <= now { control?.expire(now: now) }
     arenas?.trim(now: now)
     returnBorrowedEnds()
@@ -394,7 +395,7 @@ public final class Daemon {
     let time = earliest == .max ? now : monotonicNanoseconds()
     if let timer = stack.nextTimerMilliseconds { earliest = min(earliest, now + UInt64(timer) * 1_000_000) }
     earliest = min(earliest, drainDeadline ?? .max, retryDeadline ?? .max, arenas?.deadline ?? .max)
-    earliest = min(earliest, control?.deadline ?? .max)
+    earliest = min(earliest, control?.deadline ?? .max, appEnds.deadline ?? .max)
     if let pending = pendingConnects.first { earliest = min(earliest, pending.deadline) }
     return earliest == .max ? nil : earliest > time ? earliest - time : 0
   }

@@ -29,6 +29,8 @@ struct SocketOperations: OptionSet {
   static let writable = SocketOperations(rawValue: 8)
   /// Waits for bytes, where a receive that waits itself would lose an urgent one.
   static let readable = SocketOperations(rawValue: 16)
+  /// The app's end is looked for (`AppEnds`): nothing of the ring's.
+  static let search = SocketOperations(rawValue: 32)
 }
 
 /// The two ways a connection ends from this side.

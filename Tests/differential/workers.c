@@ -101,3 +101,52 @@ SCENARIO_BOTH(workers_poll, .app = poll_app, .peer = workers_peer);
 SCENARIO_BOTH(workers_epoll, .app = epoll_app, .peer = workers_peer);
 SCENARIO_BOTH(workers_epoll_edge, .app = edge_app, .peer = workers_peer);
 SCENARIO_BOTH(workers_epoll_exclusive, .app = exclusive_app, .peer = workers_peer);
+
+// ---- Many connections of a worker are reset at once: it is told so of each, whoever made the listener
+
+enum { RESETS = 200, OTHERS = 300 };
+
+static void count_resets(int listener) {
+  static int fds[RESETS];
+  int resets = 0;
+  for (int i = 0; i < OTHERS; i++) NEED(open("/dev/null", O_RDONLY) >= 0);
+  for (int i = 0; i < RESETS; i++) {
+    fds[i] = accept_one(listener);
+    write_all(fds[i], "!", 1);
+  }
+  for (int i = 0; i < RESETS; i++) {
+    char byte;
+    wait_for(fds[i], POLLHUP);
+    resets += recv(fds[i], &byte, 1, 0) < 0 && errno == ECONNRESET;
+    close(fds[i]);
+  }
+  result("resets", resets);
+}
+
+static void resets_app(void) {
+  int fd = listener(APP, RESETS);
+  pid_t child = fork();
+  NEED(child >= 0);
+  if (child == 0) {
+    count_resets(fd);
+    exit(0);
+  }
+  tell_value(port_of(fd));
+  close(fd);
+  say_child("worker", child);
+}
+
+static void resets_peer(void) {
+  static int fds[RESETS];
+  int port = (int)hear_value();
+  for (int i = 0; i < RESETS; i++) {
+    fds[i] = tcp(0);
+    NEED(connect_to(fds[i], APP, port) == 0);
+  }
+  for (int i = 0; i < RESETS; i++) {
+    char byte;
+    read_all(fds[i], &byte, 1);
+  }
+  for (int i = 0; i < RESETS; i++) reset(fds[i]);
+}
+SCENARIO_BOTH(workers_resets, .app = resets_app, .peer = resets_peer);
