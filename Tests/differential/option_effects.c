@@ -166,6 +166,37 @@ static void cork_peer(void) {
 }
 SCENARIO_BOTH(option_effects_cork, .app = cork_app, .peer = cork_peer);
 
+// Messages in two parts, with a pause before the second, one in answer to another: no part waits until the peer feels like
+// acknowledging what came before.
+
+enum { CORKED_ANSWERS = 60, CORKED_HEAD = 240, CORKED_BODY = 1024 };
+
+static void corked_answers_app(void) {
+  static char bytes[CORKED_BODY];
+  int fd = connected_app();
+  for (int i = 0; i < CORKED_ANSWERS; i++) {
+    char question;
+    read_all(fd, &question, 1);
+    set_option(fd, IPPROTO_TCP, TCP_CORK, 1);
+    write_all(fd, bytes, CORKED_HEAD);
+    usleep(2000);
+    write_all(fd, bytes, CORKED_BODY);
+    set_option(fd, IPPROTO_TCP, TCP_CORK, 0);
+  }
+}
+
+static void corked_answers_peer(void) {
+  char bytes[CORKED_HEAD + CORKED_BODY];
+  int fd = connected_peer();
+  long start = milliseconds();
+  for (int i = 0; i < CORKED_ANSWERS; i++) {
+    write_all(fd, "?", 1);
+    read_all(fd, bytes, sizeof bytes);
+  }
+  say_took("all answers", start, 0, 1000); // 40 ms for each, were it so
+}
+SCENARIO_BOTH(option_effects_corked_answers, .app = corked_answers_app, .peer = corked_answers_peer);
+
 // ---- TCP_MAXSEG: the peer sends no larger segments, and none larger are sent
 
 static void segments_app(void) {
