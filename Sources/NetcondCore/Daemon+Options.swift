@@ -35,6 +35,7 @@ extension Daemon {
         stack.acknowledgeNow(connection)
       }
     case .tcp(1) where !hadNoDelay && socket.pointee.options.noDelay: note(socket, \.noDelay)
+    case .tcp(3) where socket.pointee.options.isCorked: note(socket, \.corks)
     default: break
     }
     return 0
@@ -46,7 +47,7 @@ extension Daemon {
     socket.pointee.coalesces = true
     socket.pointee.options.values[.tcp(3)] = 0
     applyOptions(socket)
-    note(socket, \.coalesces)
+    note(socket, \.corks)
     return true
   }
 
@@ -66,11 +67,11 @@ extension Daemon {
   func applyHabits(of listener: UnsafeMutablePointer<Socket>, to socket: UnsafeMutablePointer<Socket>, appEnd: Int32) {
     let habits = listener.pointee.habits
     var marks: Int32 = 0
-    if habits.noDelay >= Habits.least, !socket.pointee.options.noDelay {
+    if habits.noDelay >= Habits.leastNoDelay, !socket.pointee.options.noDelay {
       socket.pointee.options.values[.tcp(1)] = 1
       marks |= Int32(NC_MARK_NODELAY)
     }
-    if habits.coalesces >= Habits.least, !socket.pointee.options.isCorked {
+    if habits.corks >= Habits.leastCorks, !socket.pointee.options.isCorked {
       socket.pointee.coalesces = true
       marks |= Int32(NC_MARK_COALESCES)
     }

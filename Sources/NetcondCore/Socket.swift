@@ -41,14 +41,14 @@ enum Ending {
   case reset
 }
 
-/// How many of a listener's connections were treated in a way that costs a request each time.
+/// What programs do with a listener's connections at the cost of a request each time.
 struct Habits {
-  /// From so many on it is a habit.
-  static let least = 4
-  /// TCP_NODELAY was set.
+  /// Connections whose TCP_NODELAY was set; how many make it a habit.
   var noDelay = 0
-  /// TCP_CORK was set again and again.
-  var coalesces = 0
+  static let leastNoDelay = 4
+  /// Times that TCP_CORK was set, be it once on each of many connections.
+  var corks = 0
+  static let leastCorks = 16
 }
 
 /// An accepted connection on its way to the app.

@@ -276,6 +276,37 @@ static void corked_server_peer(void) {
 }
 SCENARIO_BOTH(stream_corked_server, .app = corked_server_app, .peer = corked_server_peer);
 
+// One message for each connection; every third is never uncorked, but ended.
+enum { CORKED_ONCE = 24, ONCE_HEAD = 300, ONCE_BODY = 2500 };
+
+static void corked_once_app(void) {
+  int server = listener(APP, 4);
+  tell_value(port_of(server));
+  for (int i = 0; i < CORKED_ONCE; i++) {
+    int fd = accept_one(server);
+    say_option("TCP_CORK at first", fd, IPPROTO_TCP, TCP_CORK);
+    toggle(fd, TCP_CORK, 1, "TCP_CORK on");
+    write_all(fd, bulk(), ONCE_HEAD);
+    write_all(fd, bulk(), ONCE_BODY);
+    if (i % 3 != 0) toggle(fd, TCP_CORK, 0, "TCP_CORK off");
+    close(fd);
+  }
+}
+
+static void corked_once_peer(void) {
+  int port = (int)hear_value();
+  for (int i = 0; i < CORKED_ONCE; i++) {
+    unsigned char bytes[ONCE_HEAD + ONCE_BODY];
+    int fd = tcp(0);
+    NEED(connect_to(fd, APP, port) == 0);
+    read_all(fd, bytes, sizeof bytes);
+    say("message", "%08x %08x", sum_of(0, bytes, ONCE_HEAD), sum_of(0, bytes + ONCE_HEAD, ONCE_BODY));
+    say_recv("the end", fd, 0);
+    close(fd);
+  }
+}
+SCENARIO_BOTH(stream_corked_once, .app = corked_once_app, .peer = corked_once_peer);
+
 // ---- Entry points that are not the plain ones
 
 ssize_t __read_chk(int, void *, size_t, size_t);
