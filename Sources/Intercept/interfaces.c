@@ -59,6 +59,17 @@ static int address(unsigned long request, uint32_t interface, struct ifreq *argu
   }
 }
 
+// An interface that only the host has. Programs that list interfaces by netlink, which shows the host's, ask for each one's
+// name and flags next, and some give up where one of them is not there (dnsmasq). Its addresses stay unknown.
+static int ask_host(unsigned long request, struct ifreq *argument) {
+  if (request != SIOCGIFNAME && request != SIOCGIFINDEX && request != SIOCGIFFLAGS && request != SIOCGIFMTU) return -ENODEV;
+  int fd = (int)nc_raw(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0, 0, 0);
+  if (fd < 0) return -ENODEV;
+  int result = (int)nc_raw(SYS_ioctl, fd, (long)request, (long)argument, 0, 0, 0);
+  nc_raw_close(fd);
+  return result;
+}
+
 static int ask(unsigned long request, struct ifreq *argument) {
   struct nc_interface_fact interface;
   char name[IFNAMSIZ];
@@ -66,6 +77,7 @@ static int ask(unsigned long request, struct ifreq *argument) {
   name[IFNAMSIZ - 1] = 0;
   int error = request == SIOCGIFNAME ? nc_interface_numbered((uint32_t)argument->ifr_ifindex, &interface)
                                      : nc_interface_named(name, &interface);
+  if (error == -ENODEV) return ask_host(request, argument);
   if (error != 0) return error;
   switch (request) {
   case SIOCGIFNAME: memcpy(argument->ifr_name, interface.name, IFNAMSIZ); return 0;

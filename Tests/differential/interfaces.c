@@ -175,3 +175,25 @@ static void device_peer(void) {
   hear("done");
 }
 SCENARIO_BOTH(interfaces_device, .app = device_app, .peer = device_peer);
+
+// ---- An interface that netlink shows, and which of the two networks it belongs to is another matter
+
+static void by_netlink_app(void) {
+  NEED(system("ip link add nchost0 type veth peer name nchost1") == 0);
+  FILE *list = popen("ip -o link show nchost0", "r");
+  int index = 0;
+  NEED(list != NULL && fscanf(list, "%d:", &index) == 1 && index > 0);
+  pclose(list);
+  int fd = udp(0);
+  struct ifreq about = {.ifr_ifindex = index};
+  result("SIOCGIFNAME", ioctl(fd, SIOCGIFNAME, &about));
+  say("name", "%s", about.ifr_name);
+  result("SIOCGIFINDEX", ioctl(fd, SIOCGIFINDEX, &about));
+  say("index", "%s", about.ifr_ifindex == index ? "the same" : "another");
+  result("SIOCGIFFLAGS", ioctl(fd, SIOCGIFFLAGS, &about));
+  say("flags", "%#x", about.ifr_flags & 0xffff);
+  result("SIOCGIFMTU", ioctl(fd, SIOCGIFMTU, &about));
+  say("MTU", "%d", about.ifr_mtu);
+  system("ip link del nchost0");
+}
+SCENARIO(interfaces_by_netlink, .app = by_netlink_app);
