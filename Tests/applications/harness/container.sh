@@ -26,4 +26,10 @@ if [[ $(cat /sys/class/net/lo/operstate 2>/dev/null || echo down) != down ]]; th
   exit 1
 fi
 
+# What containers usually have besides: an interface with addresses, here one that leads nowhere. Programs find it by netlink.
+ip link add eth0 type veth peer name nowhere
+ip address add 192.0.2.2/24 dev eth0
+ip -6 address add 2001:db8::2/64 dev eth0 nodad
+ip link set eth0 up
+
 /mnt/scripts/zerotier-intercept /mnt/test/netcon_entrypoint.sh
