@@ -1,4 +1,5 @@
 internal import CSocket
+internal import DequeModule
 internal import Glibc
 internal import NetcondRPC
 internal import Slab
@@ -29,6 +30,8 @@ struct AppEnds {
     let time = monotonicNanoseconds()
   }
 
+  /// Requests that are looked at in one go: half a millisecond, if all are found.
+  private static let sliceRequests = 64
   /// Descriptors that are looked at in one go: about a tenth of a millisecond.
   private static let sliceDescriptors = 100
   /// How many times as long as listing took is to pass then.
@@ -50,10 +53,15 @@ struct AppEnds {
     case needs(Int32)
   }
 
-  private var requests: [Request] = []
+  /// Not looked at since the last listing.
+  private var requests: Deque<Request> = []
+  /// For a listing of `needed`, or another one after that.
+  private var waiting: Deque<Request> = []
+  private var needed: Int32?
   /// By process. What is found is verified before use.
   private var listings: [Int32: DescriptorWalk] = [:]
-  private var current: (process: Int32, walk: DescriptorWalk)?
+  /// Of `needed`, under way.
+  private var current: DescriptorWalk?
   /// Where app's ends were found, the last one first.
   private var holders: [Int32] = []
   private var nextSlice: UInt64 = 0
@@ -61,7 +69,7 @@ struct AppEnds {
   private var borrowed: (second: UInt64, nanoseconds: UInt64) = (0, 0)
 
   /// When `advance` has something to do, on the monotonic clock; nil: nothing is asked for.
-  var deadline: UInt64? { requests.isEmpty ? nil : nextSlice }
+  var deadline: UInt64? { !requests.isEmpty ? 0 : waiting.isEmpty ? nil : nextSlice }
 
   mutating func ask(_ request: Request) { requests.append(request) }
 
@@ -69,19 +77,13 @@ struct AppEnds {
   /// - Parameter isOver: whether nobody waits for the outcome any more.
   /// - Returns: the requests that are answered, with copies of the apps' ends, which the caller closes; nil where there is none.
   mutating func advance(isOver: (Request) -> Bool) -> [(request: Request, end: Int32?)] {
-    let start = monotonicNanoseconds()
-    guard !requests.isEmpty, start >= nextSlice else { return [] }
     var answered: [(request: Request, end: Int32?)] = []
-    var descriptors = Self.sliceDescriptors
-    while descriptors > 0 {
-      var needed: Int32?
-      var waiting: [Request] = []
-      for request in requests {
-        guard !isOver(request), start < request.time + Self.patience else {
-          answered.append((request, nil))
-          continue
-        }
-        switch find(request) {
+    var (requestsLeft, descriptorsLeft) = (Self.sliceRequests, Self.sliceDescriptors)
+    while descriptorsLeft > 0 {
+      while requestsLeft > 0, let request = requests.popFirst() {
+        requestsLeft -= 1
+        let isLate = monotonicNanoseconds() > request.time + Self.patience
+        switch isLate || isOver(request) ? .absent : find(request) {
         case .found(let end): answered.append((request, end))
         case .absent: answered.append((request, nil))
         case .needs(let process):
@@ -89,20 +91,25 @@ struct AppEnds {
           waiting.append(request)
         }
       }
-      requests = waiting
-      guard let needed else { break }
-      let (process, walk) = current ?? (needed, makeWalk(needed, for: requests))
-      let begin = monotonicNanoseconds()
-      if walk.advance(&descriptors) {
-        listings[process] = walk
-        current = nil
-      } else {
-        current = (process, walk)
-      }
-      let end = monotonicNanoseconds()
-      nextSlice = max(nextSlice, end) + (end - begin) * Self.pause
+      guard requests.isEmpty, !waiting.isEmpty, monotonicNanoseconds() >= nextSlice else { break }
+      walk(&descriptorsLeft)
     }
     return answered
+  }
+
+  /// Lists on; what has waited for a listing is looked at again when it is whole.
+  private mutating func walk(_ descriptors: inout Int) {
+    guard let needed else { preconditionFailure("requests wait for no process") }
+    let walk = current ?? makeWalk(needed, for: Array(waiting))
+    current = walk
+    let start = monotonicNanoseconds()
+    if walk.advance(&descriptors) {
+      listings[needed] = walk
+      (current, self.needed) = (nil, nil)
+      swap(&requests, &waiting)
+    }
+    let end = monotonicNanoseconds()
+    nextSlice = end + (end - start) * Self.pause
   }
 
   /// A copy of an app's end at once, which the caller closes; nil where it is not found, or has not been in time.

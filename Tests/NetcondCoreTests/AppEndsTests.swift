@@ -151,6 +151,16 @@ import Testing
     #expect(answer.turns >= 5, "\(answer.turns) turns for more than 500 descriptors, 100 in each")
   }
 
+  @Test func `of many requests a turn answers some`() throws {
+    let ends = try Ends()
+    var search = AppEnds()
+    for owner in 1...150 { search.ask(request(ends, searchesAll: false, owner: UInt64(owner))) }
+    let answer = answers(&search)
+    #expect(answer.inodes.count == 150)
+    #expect(answer.inodes.values.allSatisfy { $0 == ends.inode })
+    #expect(answer.turns >= 3, "\(answer.turns) turns for 150 requests, 64 in each")
+  }
+
   @Test func `what nobody waits for is answered without a search`() throws {
     let ends = try Ends()
     var search = AppEnds()
