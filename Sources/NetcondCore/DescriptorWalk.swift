@@ -40,7 +40,7 @@ final class DescriptorWalk {
   }
 
   /// Walks on.
-  /// - Parameter count: descriptors to be looked at; a process counts as one more. Less what was, when it returns.
+  /// - Parameter count: descriptors to look at, at most, a process counting as one more; on return what is left of that.
   /// - Returns: whether the walk is over.
   func advance(_ count: inout Int) -> Bool {
     while count > 0 {
