@@ -36,12 +36,10 @@ struct AppEnds {
   private static let sliceDescriptors = 100
   /// How many times as long as listing took is to pass then.
   private static let pause: UInt64 = 4
-  /// Nanoseconds after which nothing is expected of a search any more.
+  /// Nanoseconds after which nothing is expected of a search any more, nor of a listing.
   private static let patience: UInt64 = 2_000_000_000
   /// Nanoseconds that `borrow` may take in any second.
   private static let borrowLimit: UInt64 = 200_000_000
-  /// For how long listings are kept, in nanoseconds.
-  private static let listingLife: UInt64 = 1_000_000_000
   private static let holderLimit = 16
   /// Stands for all processes where one is named by its number.
   private static let everywhere: Int32 = 0
@@ -137,7 +135,7 @@ struct AppEnds {
   }
 
   private mutating func makeWalk(_ process: Int32, for requests: [Request]) -> DescriptorWalk {
-    let oldest = monotonicNanoseconds() - Self.listingLife
+    let oldest = monotonicNanoseconds() - Self.patience
     listings = listings.filter { $0.value.time > oldest }
     guard process == Self.everywhere else { return DescriptorWalk([process]) }
     return DescriptorWalk(DescriptorWalk.allProcesses(), wanted: Set(requests.map(\.inode)))

@@ -99,7 +99,6 @@ extension Daemon {
   func establish(_ socket: UnsafeMutablePointer<Socket>, local: Endpoint, remote: Endpoint) {
     count(\.connected)
     socket.pointee.state = .connected
-    socket.pointee.connectedAt = now
     socket.pointee.local = local
     socket.pointee.remote = remote
     if socket.pointee.borrowedEnd < 0 {
@@ -297,7 +296,6 @@ extension Daemon {
       id: makeSocketID(), network: listener.pointee.network, family: listener.pointee.family, fd: pair.daemon,
       cookie: pair.cookie)
     socket.state = .connected
-    socket.connectedAt = now
     socket.local = local
     socket.remote = remote
     socket.options = listener.pointee.options.inherited

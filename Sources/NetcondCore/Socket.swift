@@ -103,8 +103,6 @@ struct Socket: ~Copyable {
   /// Which socket the app's end is, in /proc/PID/fd, and the process that asked for it (or for its listener).
   var appInode: UInt = 0
   var appProcess: Int32 = 0
-  /// When it was connected: by then the app had its end, or from then on it may have it.
-  var connectedAt: UInt64 = 0
   /// Made ahead, and not known to be taken by an app.
   var isPrepared = false
   /// The daemon's end has the name of the connection.

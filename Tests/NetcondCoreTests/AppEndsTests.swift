@@ -2,6 +2,7 @@ import Glibc
 @testable import NetcondCore
 import Slab
 import Testing
+import UringLoop
 
 @Suite("apps' ends are found in the processes that hold them", .timeLimit(.minutes(1))) struct AppEndsTests {
   /// A pair of this process's; what is left open of it is closed with its owner.
@@ -70,7 +71,7 @@ import Testing
   ) {
     var (inodes, unfound, turns) = ([UInt64: UInt](), [UInt64](), 0)
     while let deadline = search.deadline {
-      while monotonicNow() < deadline { sched_yield() }
+      while monotonicNanoseconds() < deadline { sched_yield() }
       turns += 1
       for (request, end) in search.advance(isOver: isOver) {
         if let end {
@@ -82,12 +83,6 @@ import Testing
       }
     }
     return (inodes, unfound, turns)
-  }
-
-  private func monotonicNow() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
   }
 
   @Test func `in the process that is named`() throws {
