@@ -9,6 +9,7 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -73,6 +74,11 @@ int nc_send_datagram(int fd, const void *header, size_t header_bytes, const void
   memcpy(parts + 1, vectors, count * sizeof *parts);
   struct msghdr message = {.msg_iov = parts, .msg_iovlen = count + 1};
   return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+long nc_read_directory(int fd, void *entries, unsigned bytes) {
+  const long read = syscall(SYS_getdents64, fd, entries, bytes);
+  return read < 0 ? -errno : read;
 }
 
 int nc_borrow_descriptor(int pid, int number) {

@@ -19,7 +19,15 @@ internal import UringLoop
 struct AppEnds {
   /// What is looked for on behalf of a socket.
   struct Request {
+    enum Purpose {
+      /// It is to report the error of a socket that closes.
+      case error
+      /// It is to have its full send buffer.
+      case sendBuffer
+    }
+
     let socket: SlabKey
+    let purpose: Purpose
     /// Of the app's end.
     let inode: UInt
     /// Where to look first.
@@ -32,8 +40,8 @@ struct AppEnds {
 
   /// Requests that are looked at in one go: half a millisecond, if all are found.
   private static let sliceRequests = 64
-  /// Descriptors that are looked at in one go: about a tenth of a millisecond.
-  private static let sliceDescriptors = 100
+  /// Descriptors that are looked at in one go: a tenth to a fifth of a millisecond.
+  private static let sliceDescriptors = 32
   /// How many times as long as listing took is to pass then.
   private static let pause: UInt64 = 4
   /// Nanoseconds after which nothing is expected of a search any more, nor of a listing.
@@ -116,7 +124,8 @@ struct AppEnds {
     if start / 1_000_000_000 != borrowed.second { borrowed = (start / 1_000_000_000, 0) }
     let limit = start + Self.borrowLimit - min(Self.borrowLimit, borrowed.nanoseconds)
     defer { borrowed.nanoseconds += monotonicNanoseconds() - start }
-    let request = Request(socket: SlabKey(bits: 0), inode: inode, process: process, searchesAll: true)
+    let request = Request(
+      socket: SlabKey(bits: 0), purpose: .error, inode: inode, process: process, searchesAll: true)
     while true {
       switch find(request) {
       case .found(let end): return end
@@ -137,8 +146,8 @@ struct AppEnds {
   private mutating func makeWalk(_ process: Int32, for requests: [Request]) -> DescriptorWalk {
     let oldest = monotonicNanoseconds() - Self.patience
     listings = listings.filter { $0.value.time > oldest }
-    guard process == Self.everywhere else { return DescriptorWalk([process]) }
-    return DescriptorWalk(DescriptorWalk.allProcesses(), wanted: Set(requests.map(\.inode)))
+    guard process == Self.everywhere else { return DescriptorWalk(process: process) }
+    return DescriptorWalk(wanted: Set(requests.map(\.inode)))
   }
 
   private mutating func find(_ request: Request) -> Finding {

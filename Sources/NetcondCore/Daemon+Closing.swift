@@ -18,31 +18,50 @@ extension Daemon {
     socket.pointee.operations.insert(.search)
     appEnds.ask(
       AppEnds.Request(
-        socket: key, inode: socket.pointee.appInode, process: socket.pointee.appProcess, searchesAll: !isWaiting))
+        socket: key, purpose: .error, inode: socket.pointee.appInode, process: socket.pointee.appProcess,
+        searchesAll: !isWaiting))
   }
 
-  /// Makes apps' ends report the errors of closing sockets, as they are found.
+  /// Does to apps' ends what they are looked for, as they are found.
   func searchAppEnds() {
     guard let deadline = appEnds.deadline, deadline <= now else { return }
-    let answers = appEnds.advance { request in
-      sockets.pointer(request.socket).map { Pair.isHungUp($0.pointee.fd) } ?? true
-    }
-    for (request, end) in answers {
-      guard let socket = sockets.pointer(request.socket) else {
-        if let end { close(end) }
-        continue
+    for (request, end) in appEnds.advance(isOver: isOver) {
+      defer { if let end { close(end) } }
+      guard let socket = sockets.pointer(request.socket) else { continue }
+      switch request.purpose {
+      case .error: finishSearch(request, socket, end)
+      case .sendBuffer:
+        if let end, !isOver(request) { Pair.setSendBuffer(end, socket.pointee.options.pairSendBufferBytes) }
       }
-      socket.pointee.operations.remove(.search)
-      if let end {
-        tell(socket.pointee.appError, to: end)
-        close(end)
-      } else if !request.searchesAll, !isEnding, !Pair.isHungUp(socket.pointee.fd) {
-        unacceptedResets.append(request.socket)
-        retryLater()
-        continue
-      }
-      forget(request.socket, socket)
     }
+  }
+
+  private func isOver(_ request: AppEnds.Request) -> Bool {
+    guard let socket = sockets.pointer(request.socket), !Pair.isHungUp(socket.pointee.fd) else { return true }
+    // With an arena, the library sees to the send buffer.
+    return request.purpose == .sendBuffer && (socket.pointee.state != .connected || socket.pointee.arena != nil)
+  }
+
+  private func finishSearch(_ request: AppEnds.Request, _ socket: UnsafeMutablePointer<Socket>, _ end: Int32?) {
+    socket.pointee.operations.remove(.search)
+    if let end {
+      tell(socket.pointee.appError, to: end)
+    } else if !request.searchesAll, !isEnding, !Pair.isHungUp(socket.pointee.fd) {
+      unacceptedResets.append(request.socket)
+      return retryLater()
+    } else if !Pair.isHungUp(socket.pointee.fd) {
+      reportUntold(socket)
+    }
+    forget(request.socket, socket)
+  }
+
+  private func reportUntold(_ socket: UnsafeMutablePointer<Socket>) {
+    if counters.untoldErrors == 0 {
+      log.warning(
+        "socket \(socket.pointee.id) of process \(socket.pointee.appProcess) ended by an error, which its program takes for an orderly end: no process that has it may be traced by this daemon (same user, or CAP_SYS_PTRACE); the counter errorsUntold tells of more"
+      )
+    }
+    count(\.untoldErrors)
   }
 
   /// Makes the app's end report `error` when the daemon's is closed next.

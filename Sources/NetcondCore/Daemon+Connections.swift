@@ -91,25 +91,27 @@ extension Daemon {
       let ends = stack.endpoints(of: connection)
     else { return }
     applyOptions(socket)
-    establish(socket, local: ends.local, remote: ends.remote)
+    establish(key, socket, local: ends.local, remote: ends.remote)
     armReceive(key, socket)
   }
 
   /// A connect has succeeded: names become final and the app's end turns writable.
-  func establish(_ socket: UnsafeMutablePointer<Socket>, local: Endpoint, remote: Endpoint) {
+  func establish(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, local: Endpoint, remote: Endpoint) {
     count(\.connected)
     socket.pointee.state = .connected
     socket.pointee.local = local
     socket.pointee.remote = remote
-    if socket.pointee.borrowedEnd < 0 {
-      let appEnd = appEnds.borrow(inode: socket.pointee.appInode, process: socket.pointee.appProcess)
-      socket.pointee.borrowedEnd = appEnd ?? -1  // not found: its small send buffer will do
-    }
     if !Pair.markStanding(app: socket.pointee.borrowedEnd) { nameConnection(socket) }
     // In this order: each of the two is an edge to epoll, and they are one as long as the app does not look in between.
     Pair.drain(daemon: socket.pointee.fd, bytes: socket.pointee.fillerBytes)
+    guard socket.pointee.borrowedEnd >= 0 else {  // it took long: until its end is found, the small send buffer will do
+      return appEnds.ask(
+        AppEnds.Request(
+          socket: key, purpose: .sendBuffer, inode: socket.pointee.appInode, process: socket.pointee.appProcess,
+          searchesAll: true))
+    }
     Pair.setSendBuffer(socket.pointee.borrowedEnd, socket.pointee.options.pairSendBufferBytes)
-    if socket.pointee.borrowedEnd >= 0 { close(socket.pointee.borrowedEnd) }
+    close(socket.pointee.borrowedEnd)
     socket.pointee.borrowedEnd = -1
   }
 

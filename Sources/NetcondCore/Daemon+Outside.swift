@@ -73,7 +73,7 @@ extension Daemon {
     guard error == 0, let remote = HostAddress.remote(of: host.fd) else {
       return connectFailed(key, socket, error == 0 ? ECONNRESET : error)  // reset between handshake and here
     }
-    establish(socket, local: HostAddress.local(of: host.fd) ?? remote, remote: remote)
+    establish(key, socket, local: HostAddress.local(of: host.fd) ?? remote, remote: remote)
     startRelay(key, socket, host)
   }
 

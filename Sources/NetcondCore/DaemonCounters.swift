@@ -8,6 +8,8 @@ struct DaemonCounters {
   var direct: UInt64 = 0
   /// SYNs dropped because a listener's backlog was full.
   var backlogDrops: UInt64 = 0
+  /// Resets and other ends by an error that apps could not be told: to them they look orderly.
+  var untoldErrors: UInt64 = 0
   /// RPC connections closed for breaking the protocol.
   var protocolErrors: UInt64 = 0
   /// RPCs refused at a limit.

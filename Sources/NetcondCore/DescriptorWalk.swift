@@ -1,3 +1,4 @@
+internal import CSocket
 internal import Glibc
 internal import UringLoop
 
@@ -16,47 +17,52 @@ final class DescriptorWalk {
   private(set) var sockets: [UInt: Spot] = [:]
   private let wanted: Set<UInt>?
   private var processes: [Int32]
-  private var current: (process: Int32, stream: OpaquePointer)?
+  private var current: Listing
 
-  /// - Parameters:
-  ///   - processes: those that are gone, or may not be looked at, have no descriptors.
-  ///   - wanted: the inodes to be noted; nil: all.
-  init(_ processes: [Int32], wanted: Set<UInt>? = nil) {
-    self.processes = processes.reversed()
-    self.wanted = wanted
+  private enum Listing {
+    case none
+    case processes(DirectoryReader)
+    case descriptors(Int32, DirectoryReader)
   }
 
-  deinit { if let current { closedir(current.stream) } }
+  /// The sockets of a process, which has none where it is gone, or may not be looked at.
+  init(process: Int32) {
+    wanted = nil
+    processes = [process]
+    current = .none
+  }
 
-  /// Every process that can be seen, but this one.
-  static func allProcesses() -> [Int32] {
-    guard let stream = opendir("/proc") else { return [] }
-    defer { closedir(stream) }
-    var processes: [Int32] = []
-    while let entry = readdir(stream) {
-      if let process = number(entry), process != getpid() { processes.append(process) }
-    }
-    return processes
+  /// Of all processes that can be seen, but this one, those sockets whose inodes are `wanted`.
+  init(wanted: Set<UInt>) {
+    self.wanted = wanted
+    processes = []
+    current = DirectoryReader("/proc").map { .processes($0) } ?? .none
   }
 
   /// Walks on.
-  /// - Parameter count: descriptors to look at, at most, a process counting as one more; on return what is left of that.
+  /// - Parameter count: descriptors to look at, at most, a process counting as two more; on return what is left of that.
   /// - Returns: whether the walk is over.
   func advance(_ count: inout Int) -> Bool {
     while count > 0 {
       count -= 1
-      guard let (process, stream) = current else {
+      switch current {
+      case .none:
         guard let next = processes.popLast() else { return true }
-        current = opendir("/proc/\(next)/fd").map { (next, $0) }
-        continue
+        current = DirectoryReader("/proc/\(next)/fd").map { .descriptors(next, $0) } ?? .none
+      case .processes(let reader):
+        guard let entry = reader.next() else {
+          current = .none
+          continue
+        }
+        if let process = Self.number(entry), process != getpid() { processes.append(process) }
+      case .descriptors(let process, let reader):
+        guard let entry = reader.next() else {
+          current = .none
+          continue
+        }
+        guard let number = Self.number(entry), let inode = Self.socket(entry, in: reader.descriptor) else { continue }
+        if wanted?.contains(inode) != false { sockets[inode] = Spot(process: process, number: number) }
       }
-      guard let entry = readdir(stream) else {
-        closedir(stream)
-        current = nil
-        continue
-      }
-      guard let number = Self.number(entry), let inode = Self.socket(entry, in: stream) else { continue }
-      if wanted?.contains(inode) != false { sockets[inode] = Spot(process: process, number: number) }
     }
     return false
   }
@@ -68,14 +74,47 @@ final class DescriptorWalk {
   private static func number(_ entry: UnsafeMutablePointer<dirent>) -> Int32? { Int32(String(cString: name(entry))) }
 
   /// The inode of the socket that a descriptor is; nil where it is something else.
-  private static func socket(_ entry: UnsafeMutablePointer<dirent>, in stream: OpaquePointer) -> UInt? {
+  private static func socket(_ entry: UnsafeMutablePointer<dirent>, in directory: Int32) -> UInt? {
     withUnsafeTemporaryAllocation(byteCount: 32, alignment: 1) { buffer in
       let target = buffer.baseAddress!.assumingMemoryBound(to: CChar.self)
-      let count = readlinkat(dirfd(stream), name(entry), target, buffer.count - 1)
+      let count = readlinkat(directory, name(entry), target, buffer.count - 1)
       let prefix = "socket:["
       guard count > prefix.utf8.count, strncmp(target, prefix, prefix.utf8.count) == 0 else { return nil }
       target[count] = 0
       return strtoul(target + prefix.utf8.count, nil, 10)
     }
+  }
+}
+
+/// Entries of a directory, some at a time: in /proc the kernel takes a microsecond for each, and readdir(3) asks for a
+/// thousand at once.
+private final class DirectoryReader {
+  private static let bufferBytes = 4096
+  let descriptor: Int32
+  private let buffer: UnsafeMutableRawPointer
+  private var (offset, end) = (0, 0)
+
+  /// nil where it cannot be read.
+  init?(_ path: String) {
+    let opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard opened >= 0 else { return nil }
+    descriptor = opened
+    buffer = .allocate(byteCount: Self.bufferBytes, alignment: 8)
+  }
+
+  deinit {
+    close(descriptor)
+    buffer.deallocate()
+  }
+
+  /// Stays valid until the next one is asked for; nil at the end.
+  func next() -> UnsafeMutablePointer<dirent>? {
+    if offset == end {
+      (offset, end) = (0, max(0, nc_read_directory(descriptor, buffer, UInt32(Self.bufferBytes))))
+      if end == 0 { return nil }
+    }
+    let entry = (buffer + offset).assumingMemoryBound(to: dirent.self)
+    offset += Int(entry.pointee.d_reclen)
+    return entry
   }
 }

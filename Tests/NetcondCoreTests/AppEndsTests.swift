@@ -60,7 +60,8 @@ import UringLoop
   private func request(
     _ ends: Ends, process: Int32 = getpid(), searchesAll: Bool = true, owner: UInt64 = 1
   ) -> AppEnds.Request {
-    AppEnds.Request(socket: SlabKey(bits: owner), inode: ends.inode, process: process, searchesAll: searchesAll)
+    AppEnds.Request(
+      socket: SlabKey(bits: owner), purpose: .error, inode: ends.inode, process: process, searchesAll: searchesAll)
   }
 
   /// Searches until all is answered; the inodes of what was found, by owner, and the turns that it took.

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// A daemon's `zerotier-cli`, and curl(1) at its port.
-private final class Cli {
+final class Cli {
   private let folder: TemporaryFolder
   let home: TemporaryHome
 

@@ -48,6 +48,31 @@ extension SystemTests {
       #expect(try other.must("local a").hasPrefix(Address.app + " "))
     }
 
+    @Test("where the daemon may not trace the app, a reset looks like an end, and is counted", .needs("setpriv"))
+    func untold() throws {
+      let binaries = try Binaries.located()
+      let hub = "hub:h" + UniqueName.suffix()
+      let (left, right) = (
+        NetworkConfiguration(link: hub, addresses: ["\(Address.left)/24"]),
+        NetworkConfiguration(link: hub, addresses: ["\(Address.right)/24"])
+      )
+      let home = try TemporaryHome([left, right])
+      // Without this capability, and with fewer than its apps have.
+      let daemon = try DaemonProcess(
+        home, binaries: binaries, through: ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-all"])
+      let cli = try Cli(home, binaries)
+      let (app, peer) = (
+        try SocketAgent { daemon.intercepted($0, on: left) }, try SocketAgent { daemon.intercepted($0, on: right) }
+      )
+      try app.accept(peer, at: Address.left)
+      #expect(try cli.metric("netcond_errors_untold_total") == 0)
+      try app.begin("recv s 1")
+      try peer.must("reset c")
+      #expect(try app.answer(seconds: 10).hasPrefix("ok 0 "))
+      #expect(try cli.metric("netcond_errors_untold_total") == 1)
+      #expect(daemon.standardError.contains("CAP_SYS_PTRACE"))
+    }
+
     @Test("the peer resets behind unread bytes: they are not lost", .needsTap, arguments: AppRole.allCases)
     func peerResetsBehindData(role: AppRole) throws {
       let stage = try TapStage()

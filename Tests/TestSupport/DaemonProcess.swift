@@ -10,16 +10,19 @@ public final class DaemonProcess {
   /// Starts a daemon and returns when it serves, that is, when it has written `ready` to its `--ready-fd`.
   /// - Parameters:
   ///   - arguments: options before HOME.
+  ///   - wrapper: what starts it, such as setpriv(1), and its arguments.
   ///   - namespace: the network namespace it runs in; nil for this process's own.
   ///   - readySeconds: the bound; IPv6 addresses take a second or two (duplicate address detection, RFC 4862).
   /// - Throws: `SupportError` with its stderr when it ended or was not ready in time.
   public init(
-    _ home: TemporaryHome, binaries: Binaries, arguments: [String] = [], environment: [String: String] = [:],
-    namespace: NetworkNamespace? = nil, cpu: Int? = nil, readySeconds: Double = 20
+    _ home: TemporaryHome, binaries: Binaries, arguments: [String] = [], through wrapper: [String] = [],
+    environment: [String: String] = [:], namespace: NetworkNamespace? = nil, cpu: Int? = nil, readySeconds: Double = 20
   ) throws {
     self.home = home
     self.binaries = binaries
-    var command = Command(binaries.daemon, ["--ready-fd", String(ReadyProcess.descriptor)] + arguments + [home.path])
+    let words =
+      wrapper + [binaries.daemon, "--ready-fd", String(ReadyProcess.descriptor)] + arguments + [home.path]
+    var command = Command(words[0], Array(words.dropFirst()))
     command = command.with(environment: environment).pinned(to: cpu)
     if let namespace { command = command.inside(namespace) }
     process = try ReadyProcess(command, seconds: readySeconds).process

@@ -43,6 +43,10 @@ long nc_receive_marked(int fd, void *data, size_t capacity, int *is_marked);
 /// a negated errno.
 int nc_make_shared_memory(size_t bytes);
 
+/// Reads entries of a directory into `entries`, as many as `bytes` hold (getdents64(2)): `struct dirent` one after the other.
+/// Bytes; 0 at the end, or a negated errno.
+long nc_read_directory(int fd, void *entries, unsigned bytes);
+
 /// Borrows descriptor `number` of process `pid` (pidfd_getfd(2), Linux 5.6; needs the right to trace it). A descriptor, or
 /// a negated errno.
 int nc_borrow_descriptor(int pid, int number);

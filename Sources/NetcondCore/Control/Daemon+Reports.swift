@@ -40,7 +40,8 @@ extension Daemon {
     let (own, udp, tcp) = (counters, stack.datagramCounters, stack.recoveryCounters)
     return [
       "connectionsAccepted": own.accepted, "connectionsMade": own.connected, "connectionsDirect": own.direct,
-      "backlogDrops": own.backlogDrops, "protocolErrors": own.protocolErrors, "refusals": own.refusals,
+      "backlogDrops": own.backlogDrops, "errorsUntold": own.untoldErrors, "protocolErrors": own.protocolErrors,
+      "refusals": own.refusals,
       "receiveBudgetDrops": stack.budgetDrops,
       "tcpResends": tcp.resends, "tcpResentBytes": tcp.resentBytes, "tcpTimeouts": tcp.timeouts,
       "tcpProbes": tcp.probes,

@@ -97,6 +97,14 @@ def op_send(name, seed, count):
     return hashlib.sha256(payload).hexdigest()
 
 
+def op_offer(name, count):
+    """How many of `count` bytes a send takes that does not wait."""
+    try:
+        return sockets[name].send(bytes(int(count)), socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return 0
+
+
 def op_sendforever(name, seconds):
     """Sends until an error; the time bound is a safety net."""
     payload = bytes(65536)
