@@ -16,10 +16,18 @@ extension Daemon {
     // Perhaps not accepted yet, and thus nobody's: what accept() takes out first still lies in the pair, or more.
     let isWaiting = socket.pointee.isOffered && nc_unread_memory(socket.pointee.fd) > 0
     socket.pointee.operations.insert(.search)
+    searchAppEnd(key, socket, for: .error, everywhere: !isWaiting)
+  }
+
+  /// Has the app's end looked for. What is to be done with it, `searchAppEnds` does.
+  func searchAppEnd(
+    _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, for purpose: AppEnds.Request.Purpose,
+    everywhere: Bool = true
+  ) {
     appEnds.ask(
       AppEnds.Request(
-        socket: key, purpose: .error, inode: socket.pointee.appInode, process: socket.pointee.appProcess,
-        searchesAll: !isWaiting))
+        socket: key, purpose: purpose, inode: socket.pointee.appInode, process: socket.pointee.appProcess,
+        searchesAll: everywhere))
   }
 
   /// Does to apps' ends what they are looked for, as they are found.
@@ -46,10 +54,11 @@ extension Daemon {
     socket.pointee.operations.remove(.search)
     if let end {
       tell(socket.pointee.appError, to: end)
-    } else if !request.searchesAll, !isEnding, !Pair.isHungUp(socket.pointee.fd) {
-      unacceptedResets.append(request.socket)
-      return retryLater()
     } else if !Pair.isHungUp(socket.pointee.fd) {
+      guard request.searchesAll || isEnding else {
+        unacceptedResets.append(request.socket)
+        return retryLater()
+      }
       reportUntold(socket)
     }
     forget(request.socket, socket)
@@ -58,7 +67,7 @@ extension Daemon {
   private func reportUntold(_ socket: UnsafeMutablePointer<Socket>) {
     if counters.untoldErrors == 0 {
       log.warning(
-        "socket \(socket.pointee.id) of process \(socket.pointee.appProcess) ended by an error, which its program takes for an orderly end: no process that has it may be traced by this daemon (same user, or CAP_SYS_PTRACE); the counter errorsUntold tells of more"
+        "socket \(socket.pointee.id) of process \(socket.pointee.appProcess) ended by an error, which its program takes for an orderly end: it was not found in a process that this daemon may trace (same user, or CAP_SYS_PTRACE); the counter errorsUntold tells of more"
       )
     }
     count(\.untoldErrors)

@@ -105,10 +105,7 @@ extension Daemon {
     // In this order: each of the two is an edge to epoll, and they are one as long as the app does not look in between.
     Pair.drain(daemon: socket.pointee.fd, bytes: socket.pointee.fillerBytes)
     guard socket.pointee.borrowedEnd >= 0 else {  // it took long: until its end is found, the small send buffer will do
-      return appEnds.ask(
-        AppEnds.Request(
-          socket: key, purpose: .sendBuffer, inode: socket.pointee.appInode, process: socket.pointee.appProcess,
-          searchesAll: true))
+      return searchAppEnd(key, socket, for: .sendBuffer)
     }
     Pair.setSendBuffer(socket.pointee.borrowedEnd, socket.pointee.options.pairSendBufferBytes)
     close(socket.pointee.borrowedEnd)

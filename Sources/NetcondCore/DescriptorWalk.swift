@@ -17,26 +17,20 @@ final class DescriptorWalk {
   private(set) var sockets: [UInt: Spot] = [:]
   private let wanted: Set<UInt>?
   private var processes: [Int32]
-  private var current: Listing
-
-  private enum Listing {
-    case none
-    case processes(DirectoryReader)
-    case descriptors(Int32, DirectoryReader)
-  }
+  /// What is being read: the descriptors of a process, or, of none, the processes.
+  private var current: (process: Int32?, reader: DirectoryReader)?
 
   /// The sockets of a process, which has none where it is gone, or may not be looked at.
   init(process: Int32) {
     wanted = nil
     processes = [process]
-    current = .none
   }
 
   /// Of all processes that can be seen, but this one, those sockets whose inodes are `wanted`.
   init(wanted: Set<UInt>) {
     self.wanted = wanted
     processes = []
-    current = DirectoryReader("/proc").map { .processes($0) } ?? .none
+    current = DirectoryReader("/proc").map { (nil, $0) }
   }
 
   /// Walks on.
@@ -45,24 +39,22 @@ final class DescriptorWalk {
   func advance(_ count: inout Int) -> Bool {
     while count > 0 {
       count -= 1
-      switch current {
-      case .none:
+      guard let (process, reader) = current else {
         guard let next = processes.popLast() else { return true }
-        current = DirectoryReader("/proc/\(next)/fd").map { .descriptors(next, $0) } ?? .none
-      case .processes(let reader):
-        guard let entry = reader.next() else {
-          current = .none
-          continue
-        }
-        if let process = Self.number(entry), process != getpid() { processes.append(process) }
-      case .descriptors(let process, let reader):
-        guard let entry = reader.next() else {
-          current = .none
-          continue
-        }
-        guard let number = Self.number(entry), let inode = Self.socket(entry, in: reader.descriptor) else { continue }
-        if wanted?.contains(inode) != false { sockets[inode] = Spot(process: process, number: number) }
+        current = DirectoryReader("/proc/\(next)/fd").map { (next, $0) }
+        continue
       }
+      guard let entry = reader.next() else {
+        current = nil
+        continue
+      }
+      guard let number = Self.number(entry) else { continue }
+      guard let process else {
+        if number != getpid() { processes.append(number) }
+        continue
+      }
+      guard let inode = Self.socket(entry, in: reader.descriptor) else { continue }
+      if wanted?.contains(inode) != false { sockets[inode] = Spot(process: process, number: number) }
     }
     return false
   }
