@@ -14,7 +14,7 @@ extension Stack {
       let endpoint = Endpoint(address: local, port: port)
       let tuple = FourTuple(interfaceIndex: interface.index, local: endpoint, remote: remote)
       if timeWait.contains(tuple) {
-        guard offset >= 16, timeWait.reuse(tuple, nowMilliseconds: nowMilliseconds) else { continue }
+        guard offset >= 2, timeWait.reuse(tuple, nowMilliseconds: nowMilliseconds) else { continue }
       }
       if !isConnected(interface.index, endpoint, remote) {
         portCounter &+= offset + 1

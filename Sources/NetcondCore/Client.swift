@@ -57,6 +57,13 @@ package struct Client: ~Copyable {
   /// Makes the message ready for another receive.
   package func reset() { nc_message_prepare(message, vector, 1, control, nc_control_bytes()) }
 
+  /// Receives what is there, without waiting. Returns its size in bytes, 0 where the program has gone, or a negated errno.
+  func receiveNow() -> Int32 {
+    reset()
+    let count = recvmsg(fd, message, Int32(MSG_DONTWAIT) | Int32(MSG_CMSG_CLOEXEC))
+    return count < 0 ? -errno : Int32(count)
+  }
+
   /// Descriptors came with the received message, and at least one of them could not be had.
   var hasLostDescriptors: Bool { nc_message_lost_descriptors(message) != 0 }
 

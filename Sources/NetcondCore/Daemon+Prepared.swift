@@ -6,7 +6,7 @@ internal import Slab
 /// Where sockets made ahead lie for one program and family.
 struct Dispenser {
   /// How many are put there at once.
-  static let batches = 4...32
+  static let batches = 4...64
   /// Refilled more slowly than this, the batches shrink.
   static let paceNanoseconds: UInt64 = 1_000_000_000
 

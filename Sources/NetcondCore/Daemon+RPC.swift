@@ -9,6 +9,9 @@ internal import UringLoop
 /// The RPC socket's side of the daemon (docs/rpc.md). Whatever a client sends, it can lose only its own connection:
 /// messages have one size, descriptors are closed unless a request takes them, answers never wait.
 extension Daemon {
+  /// How many requests of one client a turn takes.
+  private static let requestsOfTurn = 64
+
   func addClient(fd: Int32, network: Network) {
     guard let key = clients.insert(Client(fd: fd, network: network.number)) else {
       count(\.refusals)
@@ -31,33 +34,43 @@ extension Daemon {
     ring.prepareCancel(Token(kind: Kind.client, operation: 0, owner: key.bits), token: cancelToken)
   }
 
+  /// What came of a client. Requests that nobody waits for the reply of, such as connects of a program that makes many, lie there one
+  /// behind the other: they are taken together, not each in a turn of its own.
   func completeClient(_ key: SlabKey, _ completion: Completion) {
-    guard let client = clients.pointer(key) else { return }
-    if completion.result <= 0 {
-      if completion.result == -EINTR || completion.result == -EAGAIN { return receiveRequest(key) }
-      _ = clients.remove(key)
-      return
+    var (result, left) = (completion.result, Self.requestsOfTurn)
+    while result != -EINTR, result != -EAGAIN {
+      guard let client = clients.pointer(key) else { return }
+      guard result > 0, let isPosted = takeRequest(client, byteCount: Int(result)) else {
+        _ = clients.remove(key)
+        return
+      }
+      left -= 1
+      guard isPosted, left > 0 else { break }
+      result = client.pointee.receiveNow()
     }
+    receiveRequest(key)
+  }
+
+  /// Reads and answers the request that a client has received. Returns whether it was posted; nil where the connection is to end.
+  private func takeRequest(_ client: UnsafeMutablePointer<Client>, byteCount: Int) -> Bool? {
     let (request, descriptors, isTruncated) = client.pointee.take()
     var owned = descriptors
+    defer { for descriptor in owned { close(descriptor) } }
     // Magic and version stand first in every version, whatever the message's length.
-    let isForeign =
-      completion.result >= 8 && request.magic == NC_RPC_MAGIC && request.version != NC_RPC_VERSION
+    let isForeign = byteCount >= 8 && request.magic == NC_RPC_MAGIC && request.version != NC_RPC_VERSION
     let hasZeros =
       request.flags & ~UInt32(NC_REQUEST_POSTED) == 0
       && withUnsafeBytes(of: request.reserved2) { $0.allSatisfy { $0 == 0 } }
+    guard !client.pointee.isClosing else { return nil }
     let isSound =
       isForeign
-      || !isTruncated && completion.result == MemoryLayout<nc_request>.size && hasZeros
-        && request.magic == NC_RPC_MAGIC
-        && descriptors.count <= 1 && !client.pointee.isClosing
-    if isSound, answer(request, client: client, descriptors: &owned) {
-      receiveRequest(key)
-    } else {
-      if !isSound, !client.pointee.isClosing { count(\.protocolErrors) }
-      _ = clients.remove(key)
+      || !isTruncated && byteCount == MemoryLayout<nc_request>.size && hasZeros && request.magic == NC_RPC_MAGIC
+        && descriptors.count <= 1
+    guard isSound else {
+      count(\.protocolErrors)
+      return nil
     }
-    for descriptor in owned { close(descriptor) }
+    return answer(request, client: client, descriptors: &owned) ? request.isPosted : nil
   }
 
   /// Answers one request. Returns false where the connection is to end.
