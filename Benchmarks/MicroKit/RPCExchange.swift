@@ -18,7 +18,7 @@ final class RPCExchange: Workload {
       let address = IPAddress("10.1.0.7")
     else { throw WorkloadError("no socketpair: errno \(errno)") }
     library = ends[0]
-    daemon = Client(fd: ends[1], network: 0)
+    daemon = Client(fd: ends[1], network: 0, number: 1)
     remote = Endpoint(address: address, port: 443)
   }
 

@@ -9,7 +9,7 @@
 //   exports_data.c   those that move data: they pass on to libc at once what hints.c says is none of ours
 //   exports_sandbox.c   whether the program has put a seccomp filter on itself
 //   identity.c   what an fd is: nc_identify reads the abstract names the daemon gave to the ends of the pair
-//   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process
+//   rpc.c        one kept SOCK_SEQPACKET connection to the daemon for each process; prepared.c   TCP sockets made ahead
 //   exports_exec.c exec.c exec_target.c   what a program passes on to those it starts, and which cannot take it
 //   create.c connect.c listen.c names.c options.c toggles.c ioctl.c shutdown.c   a topic each
 //   transfer.c   the data calls on streams; arena.c   shared memory for what is written in bulk; spin.c   looking before sleeping
@@ -270,6 +270,9 @@ int nc_raise_fd(int fd);
 int nc_rpc(struct nc_request *request, int fd, struct nc_reply *reply, int *received, bool close_on_exec);
 /// Sends `request` without awaiting anything (NC_REQUEST_POSTED). Returns 0 or a negative errno.
 int nc_post(struct nc_request *request, int fd);
+
+// prepared.c
+
 /// Takes a TCP socket that the daemon has made ahead. Returns an fd, -EMFILE, or -EAGAIN where there is none.
 int nc_take_prepared(int family, bool close_on_exec);
 /// A socket was asked for by a request: whoever does that again and again gets them made ahead.

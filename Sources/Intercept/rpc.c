@@ -9,11 +9,6 @@
 // The app's hands. A program may close our fd or dup2 over it (closefrom, daemonising). Its SO_COOKIE is compared
 // before each use; an fd that is not ours any more is left alone and another connection opened.
 //
-// Sockets made ahead. A program that makes TCP sockets again and again gets a dispenser, one for each family: a socket in
-// whose queue the daemon puts app's ends, so that socket() is a receipt. What is not taken stays in flight in the kernel
-// and has no number here; each message goes to one process only, whoever shares the dispenser after fork. It lives and
-// is closed with the connection. What a daemon left there that has gone is dead, which is looked at.
-//
 // Locks. Signals are blocked and cancellation is off from before the lock is taken until after it is given back, so
 // neither can leave it held. All waits are bounded.
 #include <errno.h>
@@ -27,32 +22,11 @@
 #include <sys/un.h>
 #include <time.h>
 
-#include "intercept.h"
-
-enum {
-  DISPENSER_HABIT = 8, /* that many sockets within a second: there will be more */
-  DISPENSER_MILLISECONDS = 1000,
-  DISPENSER_LEAST_FDS = 256,     /* whoever may have fewer needs each number */
-};
+#include "rpc_slot.h"
 
 enum { SLOT_COUNT = 16, ANSWER_SECONDS = 5, LOCK_RECHECK_MILLISECONDS = 100, HIGH_FD_MARGIN = 16, HIGH_FD_END = 1024 };
 
 enum { UNLOCKED = 0, LOCKED = 1, CONTENDED = 2 };
-
-struct dispenser {
-  uint64_t cookie; /* SO_COOKIE; 0: none */
-  int32_t fd;
-  uint32_t since; /* sockets asked for by requests are counted from here on, milliseconds */
-  uint32_t count;
-};
-
-struct slot {
-  uint64_t owner;  /* process_number() << 32 | lock state; the low half is the futex */
-  uint64_t cookie; /* SO_COOKIE of the connection; 0: none */
-  int32_t fd;
-  uint32_t sequence;
-  struct dispenser dispensers[2]; /* of AF_INET, AF_INET6 */
-};
 
 static struct slot slots[SLOT_COUNT];
 
@@ -100,21 +74,15 @@ static bool is_open(const struct slot *slot) {
   return cookie != 0 && nc_cookie(__atomic_load_n(&slot->fd, __ATOMIC_RELAXED)) == cookie;
 }
 
-static bool is_dispenser_open(const struct dispenser *dispenser) {
-  uint64_t cookie = __atomic_load_n(&dispenser->cookie, __ATOMIC_RELAXED);
-  return cookie != 0 && nc_cookie(__atomic_load_n(&dispenser->fd, __ATOMIC_RELAXED)) == cookie;
-}
-
 static void close_all(const struct slot *slot) {
   if (is_open(slot)) nc_raw_close(slot->fd);
-  for (int index = 0; index < 2; index++)
-    if (is_dispenser_open(&slot->dispensers[index])) nc_raw_close(slot->dispensers[index].fd);
+  nc_prepared_close(slot);
 }
 
 static void drop(struct slot *slot) {
   close_all(slot);
   __atomic_store_n(&slot->cookie, 0, __ATOMIC_RELAXED);
-  for (int index = 0; index < 2; index++) __atomic_store_n(&slot->dispensers[index].cookie, 0, __ATOMIC_RELAXED);
+  nc_prepared_forget(slot);
 }
 
 // The first call in a new process. Other slots are only read: under vfork they are our parent's.
@@ -236,8 +204,7 @@ static enum outcome send_request(const struct slot *slot, const struct nc_reques
   }
 }
 
-// The fd that came with a message; -1: none.
-static int passed_fd(struct msghdr *message) {
+int nc_passed_fd(struct msghdr *message) {
   int fd = -1;
   const struct cmsghdr *header = CMSG_FIRSTHDR(message);
   if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
@@ -259,7 +226,7 @@ static enum outcome await_reply(const struct slot *slot, const struct nc_request
   long bytes = nc_raw_recvmsg(slot->fd, &message, close_on_exec ? MSG_CMSG_CLOEXEC : 0);
   if (bytes == -EAGAIN) return SILENT;
   if (bytes <= 0) return LOST;
-  int fd = passed_fd(&message);
+  int fd = nc_passed_fd(&message);
   enum outcome outcome = SILENT;
   // Magic and version stand first in every version; the rest may differ.
   if (bytes >= (long)offsetof(struct nc_reply, op) && reply->magic == NC_RPC_MAGIC) {
@@ -279,24 +246,27 @@ static enum outcome await_reply(const struct slot *slot, const struct nc_request
 // What may be asked again when it may have been done already: binding twice is EINVAL, connecting twice EALREADY.
 static bool is_repeatable(uint16_t op) { return op != NC_OP_BIND && op != NC_OP_CONNECT; }
 
-// `reply` is null for a request that is only posted.
-static int exchange(struct slot *slot, struct nc_request *request, int fd, struct nc_reply *reply, int *received,
-                    bool close_on_exec) {
+int nc_slot_exchange(struct slot *slot, struct nc_request *request, int fd, struct nc_reply *reply, int *received,
+                     bool close_on_exec) {
   request->magic = NC_RPC_MAGIC;
   request->version = NC_RPC_VERSION;
+  uint64_t taken = fd >= 0 ? nc_prepared_cookie(slot, fd) : 0;
   for (int attempt = 0;; attempt++) {
     if (!is_open(slot)) {
       int error = open_connection(slot);
       if (error != 0) return error;
+      taken = 0; // another connection must not name it
     }
     int error = -ENETDOWN;
     request->sequence = ++slot->sequence;
-    enum outcome outcome = send_request(slot, request, fd, &error);
+    request->cookie = reply == NULL && request->op == NC_OP_CONNECT ? taken : 0;
+    enum outcome outcome = send_request(slot, request, request->cookie != 0 ? -1 : fd, &error);
     if (outcome == ANSWERED && reply == NULL) return 0;
     if (outcome == ANSWERED) outcome = await_reply(slot, request, reply, received, close_on_exec);
     if (outcome == ANSWERED) return -reply->status;
     if (outcome == REFUSED) return error;
     drop(slot);
+    taken = 0;
     if (outcome == MISMATCH) {
       nc_report(NC_REPORT_VERSION, reply->version);
       return -EPROTONOSUPPORT;
@@ -309,14 +279,7 @@ static int exchange(struct slot *slot, struct nc_request *request, int fd, struc
   }
 }
 
-// What a call holds meanwhile: the slot, with signals blocked and cancellation off.
-struct hold {
-  struct slot *slot;
-  uint64_t process, signals;
-  int cancel;
-};
-
-static struct slot *enter(struct hold *hold) {
+struct slot *nc_slot_enter(struct hold *hold) {
   (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &hold->cancel);
   uint64_t all = ~UINT64_C(0);
   (void)nc_raw(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&all, (long)&hold->signals, sizeof all, 0, 0);
@@ -325,17 +288,19 @@ static struct slot *enter(struct hold *hold) {
   return hold->slot;
 }
 
-static void leave(struct hold *hold) {
+void nc_slot_leave(struct hold *hold) {
   release(hold->slot, hold->process);
   (void)nc_raw(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&hold->signals, 0, sizeof hold->signals, 0, 0);
   (void)pthread_setcancelstate(hold->cancel, &hold->cancel);
 }
 
+struct slot *nc_slot_seen(void) { return &slots[process_number() % SLOT_COUNT]; }
+
 int nc_rpc(struct nc_request *request, int fd, struct nc_reply *reply, int *received, bool close_on_exec) {
   if (received != NULL) *received = -1;
   struct hold hold;
-  int result = exchange(enter(&hold), request, fd, reply, received, close_on_exec);
-  leave(&hold);
+  int result = nc_slot_exchange(nc_slot_enter(&hold), request, fd, reply, received, close_on_exec);
+  nc_slot_leave(&hold);
   return result;
 }
 
@@ -347,87 +312,4 @@ int nc_ask_names(int fd, struct nc_reply *reply) {
 int nc_post(struct nc_request *request, int fd) {
   request->flags |= NC_REQUEST_POSTED;
   return nc_rpc(request, fd, NULL, NULL, false);
-}
-
-// Whether the daemon's end of an unused socket is open: then a receipt would wait.
-static bool is_alive(int fd) {
-  char byte;
-  struct iovec part = {.iov_base = &byte, .iov_len = 1};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-  return nc_raw_recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT) == -EAGAIN;
-}
-
-static int take(struct slot *slot, int family, bool close_on_exec) {
-  struct dispenser *dispenser = &slot->dispensers[family == AF_INET6];
-  while (is_dispenser_open(dispenser)) {
-    struct nc_prepared prepared;
-    struct iovec part = {.iov_base = &prepared, .iov_len = sizeof prepared};
-    union {
-      struct cmsghdr header;
-      char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct msghdr message = {
-      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
-    long bytes = nc_raw_recvmsg(dispenser->fd, &message, MSG_DONTWAIT | (close_on_exec ? MSG_CMSG_CLOEXEC : 0));
-    if (bytes == -EAGAIN) return -EAGAIN;
-    if (bytes <= 0) { // the daemon has gone
-      nc_raw_close(dispenser->fd);
-      break;
-    }
-    int fd = passed_fd(&message);
-    bool is_sound = bytes == sizeof prepared && prepared.magic == NC_RPC_MAGIC && prepared.version == NC_RPC_VERSION;
-    if (is_sound && (prepared.flags & NC_PREPARED_LOW) != 0) {
-      struct nc_request refill = {.op = NC_OP_REFILL, .flags = NC_REQUEST_POSTED, .argument = {family}};
-      (void)exchange(slot, &refill, -1, NULL, NULL, false);
-    }
-    // As in a reply: the kernel had no number left for it and dropped it.
-    if (is_sound && fd < 0) return -EMFILE;
-    if (is_sound && is_alive(fd)) return fd;
-    if (fd >= 0) nc_raw_close(fd);
-  }
-  __atomic_store_n(&dispenser->cookie, 0, __ATOMIC_RELAXED);
-  return -EAGAIN;
-}
-
-static struct dispenser *dispenser_seen(int family) {
-  return &slots[process_number() % SLOT_COUNT].dispensers[family == AF_INET6];
-}
-
-int nc_take_prepared(int family, bool close_on_exec) {
-  if (__atomic_load_n(&dispenser_seen(family)->cookie, __ATOMIC_RELAXED) == 0) return -EAGAIN;
-  struct hold hold;
-  int fd = take(enter(&hold), family, close_on_exec);
-  leave(&hold);
-  return fd;
-}
-
-static void open_dispenser(struct slot *slot, struct dispenser *dispenser, int family) {
-  struct rlimit limit = {0};
-  if (nc_raw(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit, 0, 0) != 0 || limit.rlim_cur < DISPENSER_LEAST_FDS) return;
-  struct nc_request request = {.op = NC_OP_DISPENSER, .argument = {family}};
-  struct nc_reply reply;
-  int fd;
-  if (exchange(slot, &request, -1, &reply, &fd, true) != 0 || fd < 0) return;
-  fd = nc_raise_fd(fd);
-  __atomic_store_n(&dispenser->fd, fd, __ATOMIC_RELAXED);
-  __atomic_store_n(&dispenser->cookie, nc_cookie(fd), __ATOMIC_RELAXED);
-}
-
-void nc_want_prepared(int family) {
-  if (__atomic_load_n(&dispenser_seen(family)->cookie, __ATOMIC_RELAXED) != 0) return;
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-  uint32_t now = (uint32_t)time.tv_sec * 1000 + (uint32_t)time.tv_nsec / 1000000;
-  struct hold hold;
-  struct slot *slot = enter(&hold);
-  struct dispenser *dispenser = &slot->dispensers[family == AF_INET6];
-  if (dispenser->count == 0 || now - dispenser->since >= DISPENSER_MILLISECONDS) {
-    dispenser->since = now;
-    dispenser->count = 0;
-  }
-  if (++dispenser->count >= DISPENSER_HABIT && dispenser->cookie == 0) {
-    dispenser->count = 0;
-    open_dispenser(slot, dispenser, family);
-  }
-  leave(&hold);
 }

@@ -16,11 +16,14 @@ package struct Client: ~Copyable {
   private let request: UnsafeMutableRawPointer
   private let control: UnsafeMutableRawPointer
   var isClosing = false
+  /// The client's own number, unique in a run.
+  let number: UInt64
   /// Where the program takes sockets made ahead; closed with the connection.
   private var dispensers: (v4: Dispenser?, v6: Dispenser?)
 
-  package init(fd: Int32, network: Int) {
+  package init(fd: Int32, network: Int, number: UInt64) {
     self.fd = fd
+    self.number = number
     self.network = network
     process = nc_peer_process(fd)
     user = nc_peer_user(fd)
@@ -40,18 +43,24 @@ package struct Client: ~Copyable {
     control.deallocate()
   }
 
-  /// nil also where `family` is none of the two.
-  func dispenser(family: Int32) -> Dispenser? {
+  /// Takes a dispenser out, to be set again or closed; nil also where `family` is none of the two.
+  mutating func takeDispenser(family: Int32) -> Dispenser? {
     switch family {
-    case AF_INET: dispensers.v4
-    case AF_INET6: dispensers.v6
+    case AF_INET: dispensers.v4.take()
+    case AF_INET6: dispensers.v6.take()
     default: nil
     }
   }
 
-  /// The one of before, if it is another, is the caller's to close.
+  /// There is none of this family.
   mutating func setDispenser(_ dispenser: Dispenser, family: Int32) {
     if family == AF_INET6 { dispensers.v6 = dispenser } else { dispensers.v4 = dispenser }
+  }
+
+  /// Whether there is a dispenser of this family, and nothing lies in it.
+  func hasEmptyDispenser(family: Int32) -> Bool {
+    let dispenser = family == AF_INET6 ? dispensers.v6?.fd : dispensers.v4?.fd
+    return dispenser.map { nc_unread_memory($0) == 0 } ?? false
   }
 
   /// Makes the message ready for another receive.

@@ -13,7 +13,8 @@ extension Daemon {
   // MARK: Connect
 
   /// Begins a connect; the outcome shows on the pair.
-  /// - Parameter appEnd: the app's end, lent until the outcome is known or has taken too long; owned by this call.
+  /// - Parameter appEnd: the app's end, lent until the outcome is known or has taken too long; owned by this call. -1: it could
+  ///   not be had.
   /// - Returns: EINPROGRESS, or the errno that says why not.
   func connect(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to remote: Endpoint, appEnd: Int32) -> Int32 {
     switch socket.pointee.state {
@@ -65,24 +66,34 @@ extension Daemon {
     socket.pointee.state = .connecting
     socket.pointee.borrowedEnd = appEnd
     socket.pointee.remote = remote
-    pendingConnects.append((key, now + Self.borrowNanoseconds))
+    noteBorrowed(key, socket)
   }
 
-  /// How long an app's end stays with the daemon while its connect is pending. As long as it does, the daemon cannot see
-  /// that the app has closed it, and would go on with the attempt.
+  /// The daemon has a socket's app's end, and is to give it back.
+  func noteBorrowed(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
+    borrowedEnds.append((key, socket.pointee.state, now + Self.borrowNanoseconds))
+  }
+
+  /// How long an app's end stays with the daemon while its connect is pending, or once it was taken. As long as it does, the daemon
+  /// cannot see that the app has closed it, and would go on with the attempt.
   private static let borrowNanoseconds: UInt64 = 200_000_000
 
-  /// Gives back the ends of connects that take their time. Should they succeed, the end is looked for again.
+  /// Gives back the ends of connects that take their time, and of sockets taken long ago. Should a connect succeed, the end is
+  /// looked for again.
   func returnBorrowedEnds() {
-    while let first = pendingConnects.first {
+    while let first = borrowedEnds.first {
       let socket = sockets.pointer(first.socket)
-      let isPending = socket?.pointee.state == .connecting
-      if isPending, first.deadline > now { return }
-      pendingConnects.removeFirst()
-      guard isPending, let socket, socket.pointee.borrowedEnd >= 0 else { continue }
-      close(socket.pointee.borrowedEnd)
-      socket.pointee.borrowedEnd = -1
+      let isBorrowed = socket?.pointee.state == first.state && (socket?.pointee.borrowedEnd ?? -1) >= 0
+      if isBorrowed, first.deadline > now { return }
+      borrowedEnds.removeFirst()
+      if isBorrowed, let socket { returnBorrowedEnd(socket) }
     }
+  }
+
+  func returnBorrowedEnd(_ socket: UnsafeMutablePointer<Socket>) {
+    guard socket.pointee.borrowedEnd >= 0 else { return }
+    close(socket.pointee.borrowedEnd)
+    socket.pointee.borrowedEnd = -1
   }
 
   /// The handshake is done: the app's end turns writable.
@@ -108,8 +119,7 @@ extension Daemon {
       return searchAppEnd(key, socket, for: .sendBuffer)
     }
     Pair.setSendBuffer(socket.pointee.borrowedEnd, socket.pointee.options.pairSendBufferBytes)
-    close(socket.pointee.borrowedEnd)
-    socket.pointee.borrowedEnd = -1
+    returnBorrowedEnd(socket)
   }
 
   /// Names the daemon's end of a connection, if it is not named yet: it costs more the more names there are.

@@ -18,14 +18,14 @@ extension Daemon {
   /// Joins `socket` to a listener of its own network.
   /// - Parameters:
   ///   - target: where it connects to.
-  ///   - appEnd: the app's end; owned by this call only where it returns true.
+  ///   - appEnd: the app's end, or -1; owned by this call only where it returns true.
   /// - Returns: false where there is no such listener, or none with room: the stack then says what Linux says.
   func connectDirectly(
     _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, to target: Endpoint, appEnd: Int32
   ) -> Bool {
     let network = networkTable[socket.pointee.network]
     // SO_LINGER with 0 resets at close, which a pair cannot.
-    guard network.interface.owns(target.address), !socket.pointee.options.resetsOnClose,
+    guard appEnd >= 0, network.interface.owns(target.address), !socket.pointee.options.resetsOnClose,
       let listenerKey = chooseListener(of: network, for: target, hash: socket.pointee.id.hashValue),
       let listener = sockets.pointer(listenerKey), admitsConnection(listener: listenerKey),
       let local = bindDirectly(key, socket, to: target), let handed = duplicate(socket.pointee.fd)

@@ -13,7 +13,8 @@ extension Daemon {
   private static let requestsOfTurn = 64
 
   func addClient(fd: Int32, network: Network) {
-    guard let key = clients.insert(Client(fd: fd, network: network.number)) else {
+    clientCount += 1
+    guard let key = clients.insert(Client(fd: fd, network: network.number, number: clientCount)) else {
       count(\.refusals)
       return  // the Client closes the descriptor
     }
@@ -41,6 +42,8 @@ extension Daemon {
     while result != -EINTR, result != -EAGAIN {
       guard let client = clients.pointer(key) else { return }
       guard result > 0, let isPosted = takeRequest(client, byteCount: Int(result)) else {
+        endDispenser(client, family: AF_INET)
+        endDispenser(client, family: AF_INET6)
         _ = clients.remove(key)
         return
       }
@@ -58,14 +61,12 @@ extension Daemon {
     defer { for descriptor in owned { close(descriptor) } }
     // Magic and version stand first in every version, whatever the message's length.
     let isForeign = byteCount >= 8 && request.magic == NC_RPC_MAGIC && request.version != NC_RPC_VERSION
-    let hasZeros =
-      request.flags & ~UInt32(NC_REQUEST_POSTED) == 0
-      && withUnsafeBytes(of: request.reserved2) { $0.allSatisfy { $0 == 0 } }
     guard !client.pointee.isClosing else { return nil }
     let isSound =
       isForeign
-      || !isTruncated && byteCount == MemoryLayout<nc_request>.size && hasZeros && request.magic == NC_RPC_MAGIC
-        && descriptors.count <= 1
+      || !isTruncated && byteCount == MemoryLayout<nc_request>.size && request.magic == NC_RPC_MAGIC
+        && request.flags & ~UInt32(NC_REQUEST_POSTED) == 0 && descriptors.count <= 1
+        && (request.cookie == 0 || request.isPosted && request.op == NC_OP_CONNECT.rawValue && descriptors.isEmpty)
     guard isSound else {
       count(\.protocolErrors)
       return nil
@@ -114,6 +115,7 @@ extension Daemon {
       reply.status = fillFact(request, networkTable[client.pointee.network], &reply)
       return Descriptors.send(client.pointee.fd, reply, passing: nil) == 0
     }
+    if request.cookie != 0 { return connectPrepared(request, client) }
     if descriptors.isEmpty, client.pointee.hasLostDescriptors {
       if request.isPosted { return true }
       reply.status = ENFILE  // the request's descriptor did not fit into our table
@@ -141,6 +143,29 @@ extension Daemon {
       request.op == UInt16(NC_OP_ARENA.rawValue) && reply.status == 0
       ? found.flatMap { sockets.pointer($0)?.pointee.arena } : nil
     return Descriptors.send(client.pointee.fd, reply, passing: arena.flatMap { arenas?.descriptor(of: $0) }) == 0
+  }
+
+  /// A connect of a socket that was made ahead for this client, whose app's end the daemon still has. Returns false where it was made
+  /// for another.
+  private func connectPrepared(_ request: nc_request, _ client: UnsafeMutablePointer<Client>) -> Bool {
+    guard let key = networkTable[client.pointee.network].socketsByCookie[request.cookie].map({ SlabKey(bits: $0) }),
+      let socket = sockets.pointer(key), socket.pointee.state != .closing
+    else { return true }  // it is over
+    guard socket.pointee.preparedFor == client.pointee.number else {
+      count(\.protocolErrors)
+      return false
+    }
+    var lent = [socket.pointee.borrowedEnd]
+    socket.pointee.borrowedEnd = -1
+    if lent[0] < 0 {  // the request has taken its time
+      let found = appEnds.borrow(inode: socket.pointee.appInode, process: socket.pointee.appProcess)
+      lent = [found ?? -1]
+    }
+    var reply = nc_reply()
+    let status = perform(request, key, socket, user: client.pointee.user, descriptors: &lent, reply: &reply)
+    for appEnd in lent where appEnd >= 0 { close(appEnd) }
+    refusePosted(request, key, status: status)
+    return true
   }
 
   /// A connect that nobody awaits the reply of has failed at once: so the socket tells, as of one that fails later.

@@ -381,10 +381,7 @@ extension Daemon {
     }
     socket.pointee.state = .closing
     notePreparedTaken(socket)
-    if socket.pointee.borrowedEnd >= 0 {
-      close(socket.pointee.borrowedEnd)
-      socket.pointee.borrowedEnd = -1
-    }
+    returnBorrowedEnd(socket)
     if let (address, _) = socket.pointee.pending {
       sendMemory.release(holding: address)
       socket.pointee.pending = nil

@@ -68,13 +68,16 @@ public final class Daemon {
   var clients: Slab<Client>
   var sendSlots = SendSlots()
   var appEnds = AppEnds()
-  /// Connects begun, oldest first, and when each is to give its app's end back; some may be over already.
-  var pendingConnects: Deque<(socket: SlabKey, deadline: UInt64)> = []
+  /// Sockets whose app's end the daemon has, oldest first, as long as they are in that state, and when each is to give it back; some may
+  /// have done so already.
+  var borrowedEnds: Deque<(socket: SlabKey, state: SocketState, deadline: UInt64)> = []
   /// Of sockets that the daemon has let go: options by the cookie of an app's end.
   var retained = RetainedSockets()
   var directPorts = DirectPorts()
   /// Sockets made ahead that no request has named yet.
   var preparedCount = 0
+  /// Clients there were, which numbers them.
+  var clientCount: UInt64 = 0
   /// Ends of pairs that nobody needs any more.
   var endedPairs: [Int32] = []
   /// Connections that were reset while they waited to be accepted.
@@ -396,7 +399,7 @@ public final class Daemon {
     if let timer = stack.nextTimerMilliseconds { earliest = min(earliest, now + UInt64(timer) * 1_000_000) }
     earliest = min(earliest, drainDeadline ?? .max, retryDeadline ?? .max, arenas?.deadline ?? .max)
     earliest = min(earliest, control?.deadline ?? .max, appEnds.deadline ?? .max)
-    if let pending = pendingConnects.first { earliest = min(earliest, pending.deadline) }
+    if let borrowed = borrowedEnds.first { earliest = min(earliest, borrowed.deadline) }
     return earliest == .max ? nil : earliest > time ? earliest - time : 0
   }
 

@@ -90,7 +90,8 @@ struct Socket: ~Copyable {
   var host: HostSocket?
   /// What the app has set, for a host's socket made later; kept only where the network's policy allows one.
   var hostOptions: [HostOption] = []
-  /// The app's end, while a connect has been pending for a moment only; else -1.
+  /// The app's end: of a socket made ahead until the app makes a request of it, and while a connect has been pending for a moment only;
+  /// else -1.
   var borrowedEnd: Int32 = -1
   var options: SocketOptions
   var backlog = 0
@@ -105,6 +106,8 @@ struct Socket: ~Copyable {
   var appProcess: Int32 = 0
   /// Made ahead, and not known to be taken by an app.
   var isPrepared = false
+  /// The client it was made ahead for, by its number; 0: none.
+  var preparedFor: UInt64 = 0
   /// The daemon's end has the name of the connection.
   var isNamed = false
   /// No app holds its end any more.

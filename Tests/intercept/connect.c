@@ -1,4 +1,11 @@
 // Scenarios of connect(): outcomes, names, interruptions, retries.
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
 #include "app.h"
 
 static void exchange(int from, int to) {
@@ -268,6 +275,84 @@ static void ahead_shared(void) {
   use(tcp(0), port);
 }
 
+// A connect names a socket that was just taken, without an fd; whatever else has been done with it, or who else does it, passes it.
+static void ahead_named(void) {
+  int server = listener(0), port = port_of_fd(server);
+  for (int i = 0; i < 10; i++) use(tcp(0), port);
+  long named = command("named");
+  CHECK(named > 0);
+  use(tcp(0), port);
+  CHECK(command("named") == ++named);
+
+  int fd = tcp(0), copy = dup(fd);
+  use(copy, port); // by another number
+  close(fd);
+  fd = tcp(0);
+  int one = 1;
+  CHECK(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+  use(fd, port);
+  fd = tcp(0);
+  struct sockaddr_in address = at_port(0);
+  CHECK(bind(fd, (struct sockaddr *)&address, sizeof address) == 0);
+  use(fd, port);
+  fd = tcp(0);
+  usleep(150 * 1000); // the daemon may not have its own any more
+  use(fd, port);
+  fd = tcp(0);
+  if (fork() == 0) {
+    use(fd, port);
+    _exit(0);
+  }
+  int status;
+  CHECK(wait(&status) > 0 && status == 0);
+  close(fd);
+  fd = tcp(0);
+  command("drop"); // another connection must not name it
+  use(fd, port);
+  CHECK(command("named") == named);
+}
+
+// Whoever has laid down rights that the daemon has may not fetch any more, and is passed what is made ahead.
+static void ahead_demoted(void) {
+  int server = listener(0), port = port_of_fd(server);
+  for (int i = 0; i < 10; i++) use(tcp(0), port);
+  if (geteuid() != 0) return;
+  long named = command("named");
+  CHECK(named > 0);
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct left[2] = {{.effective = 1 << CAP_DAC_OVERRIDE, .permitted = 1 << CAP_DAC_OVERRIDE}};
+  CHECK(syscall(SYS_capset, &header, left) == 0);
+  for (int i = 0; i < 10; i++) use(tcp(0), port);
+  for (int i = 0; i < 10; i++) { // made ahead again
+    long replies = command("replies");
+    use(tcp(0), port);
+    CHECK(command("replies") == replies);
+  }
+  CHECK(command("named") == named);
+}
+
+// Nothing is fetched under a filter that may not know of it.
+static void ahead_sandboxed(void) {
+  int server = listener(0), port = port_of_fd(server);
+  for (int i = 0; i < 10; i++) use(tcp(0), port);
+  struct sock_filter program[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_getfd, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog filter = {.len = sizeof program / sizeof program[0], .filter = program};
+  CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+  for (int i = 0; i < 30; i++) use(tcp(0), port);
+  if (fork() == 0) { // opens a connection of its own
+    for (int i = 0; i < 30; i++) use(tcp(0), port);
+    _exit(0);
+  }
+  int status;
+  CHECK(wait(&status) > 0 && status == 0);
+}
+
 const struct scenario connect_scenarios[] = {
   {"connect-blocking", blocking},
   {"connect-nonblocking-success", nonblocking_success},
@@ -280,6 +365,9 @@ const struct scenario connect_scenarios[] = {
   {"connect-posted", posted},
   {"sockets-ahead", ahead},
   {"sockets-ahead-shared", ahead_shared},
+  {"sockets-ahead-named", ahead_named},
+  {"sockets-ahead-demoted", ahead_demoted},
+  {"sockets-ahead-sandboxed", ahead_sandboxed},
   {"connect-shutdown", shut_while_connecting},
   {"connect-fast-open", fast_open},
   {NULL, NULL},

@@ -5,7 +5,7 @@ succeeds at once, PENDING_PORT waits for the control command "complete" or "refu
 others are refused. Data is relayed between the two daemon ends of a connection, or echoed for connections that the
 control command "offer" made.
 
-Control (unix stream, a line each, answered by a line): offer N | complete | refuse | end-prepared | drop | connections | ops | replies |
+Control (unix stream, a line each, answered by a line): offer N | complete | refuse | end-prepared | drop | connections | ops | replies | named |
 stop-accepting
 """
 
@@ -18,7 +18,7 @@ import struct
 import threading
 
 MAGIC = 0x444E434E
-VERSION = 4
+VERSION = 5
 PENDING_PORT = 82
 UNREACHABLE_PORT = 83
 CONNECTED, LISTENING, FAILED = range(1, 4)
@@ -26,9 +26,10 @@ MARK_STREAM, MARK_V6, MARK_MADE = 0x4E << 24, 1 << 11, 1 << 12
 OPTION_NULL, OPTION_COALESCE, REQUEST_POSTED = 1, 2, 1
 SOCKET, BIND, LISTEN, CONNECT, NAMES, SETSOCKOPT, GETSOCKOPT = range(1, 8)
 DISPENSER, REFILL, PREPARED_LOW, BATCH = 12, 13, 1, 3
+DISPENSER_FETCHES = 1
 SO_COOKIE, SO_INCOMING_CPU, TCP_INFO = 57, 49, 11
 TCP_ESTABLISHED, TCP_SYN_SENT, TCP_CLOSE, TCP_LISTEN = 1, 2, 7, 10
-REQUEST = struct.Struct("=IHHII4i24s8s320s")
+REQUEST = struct.Struct("=IHHII4i24sQ320s")
 REPLY = struct.Struct("=IHHIi4i24s24s8s256s")
 NO_ADDRESS = bytes(24)
 
@@ -42,7 +43,7 @@ def port_of(address):
 
 
 def cookie_of(end):
-    return end.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
+    return int.from_bytes(end.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8), "little")
 
 
 class Pair:
@@ -56,6 +57,7 @@ class Pair:
         self.filler = 0
         self.options = {}
         self.id = daemon.next_id()
+        self.made_for = None  # the client that was told of the app's end, which it fetches
         app, self.end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.cookie = cookie_of(app)
         self.app = app
@@ -102,7 +104,7 @@ class FakeDaemon(threading.Thread):
         self.pairs, self.ports, self.pending = {}, {}, []
         self.clients, self.connections, self.ops, self.last_listener = [], 0, [], None
         self.replies = 0
-        self.dispensers, self.prepared = {}, []
+        self.dispensers, self.prepared, self.fetched, self.named = {}, [], set(), 0
         self.selector = selectors.DefaultSelector()
         self.rpc = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.rpc.bind(self.path)
@@ -161,7 +163,7 @@ class FakeDaemon(threading.Thread):
             return self.forget(client)
         if self.mode == "silent":
             return [os.close(fd) for fd in fds]
-        magic, version, op, sequence, flags, *arguments, address, _, body = REQUEST.unpack(data)
+        magic, version, op, sequence, flags, *arguments, address, cookie, body = REQUEST.unpack(data)
         assert magic == MAGIC and version == VERSION
         self.ops.append(op)
         if self.mode == "version":
@@ -172,11 +174,21 @@ class FakeDaemon(threading.Thread):
         for fd in fds:
             with socket.socket(fileno=fd) as app:
                 pair = self.pairs.get(cookie_of(app))
+        if cookie != 0:
+            assert op == CONNECT and flags & REQUEST_POSTED and not fds
+            pair = self.pairs[cookie]
+            assert pair.made_for is client and pair.app is not None  # no request has carried it before
+            self.named += 1
+        if pair is not None and pair.app is not None:
+            pair.give().close()
         if op == REFILL:
             return self.refill(client, arguments[0])
         dispenser = None
         if op == DISPENSER:
             dispenser, self.dispensers[client, arguments[0]] = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.fetched.discard((client, arguments[0]))
+            if arguments[1] & DISPENSER_FETCHES and self.mode != "passing":
+                self.fetched.add((client, arguments[0]))
             self.refill(client, arguments[0])
         result = self.answer(op, arguments, address, body, pair, dispenser)
         status, out, local, remote, reply_body, app = result
@@ -250,9 +262,17 @@ class FakeDaemon(threading.Thread):
         for index in range(BATCH if (client, family) in self.dispensers else 0):
             made = self.make(family, socket.SOCK_STREAM, 0)
             self.prepared.append(made)
-            message = struct.pack("=IHHQ", MAGIC, VERSION, PREPARED_LOW if index == 0 else 0, made.id)
-            with made.give() as app, contextlib.suppress(OSError):  # the program has gone
-                socket.send_fds(self.dispensers[client, family], [message], [app.fileno()])
+            is_fetched = (client, family) in self.fetched
+            message = struct.pack("=IHHQiI", MAGIC, VERSION, PREPARED_LOW if index == 0 else 0, made.cookie,
+                                  made.app.fileno() if is_fetched else -1, 0)
+            dispenser = self.dispensers[client, family]
+            with contextlib.suppress(OSError):  # the program has gone
+                if is_fetched:
+                    made.made_for = client
+                    dispenser.send(message)
+                else:
+                    with made.give() as app:
+                        socket.send_fds(dispenser, [message], [app.fileno()])
 
     def take_port(self, pair, port):
         while port == 0 or (port in self.ports and port < 1024):
@@ -352,6 +372,8 @@ class FakeDaemon(threading.Thread):
         elif words[0] == "end-prepared":  # as when the daemon has died
             for pair in self.prepared:
                 pair.end.close()
+                if pair.app is not None:
+                    pair.give().close()
             self.prepared = []
             for dispenser in self.dispensers.values():
                 dispenser.close()
@@ -360,6 +382,8 @@ class FakeDaemon(threading.Thread):
             self.forget(self.rpc)
         elif words[0] == "connections":
             answer = str(self.connections)
+        elif words[0] == "named":
+            answer = str(self.named)
         elif words[0] == "replies":
             answer = str(self.replies)
         elif words[0] == "ops":

@@ -27,12 +27,16 @@ MAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../Sources/In
 EXPORTS = re.findall(r"^    (\w+);$", open(MAP).read(), re.M)
 
 SCENARIOS = """connect-blocking connect-nonblocking-success connect-nonblocking-refused connect-blocking-refused-then-again
-connect-interrupted connect-restarted connect-send-timeout connect-ipv6 connect-posted sockets-ahead sockets-ahead-shared connect-shutdown connect-fast-open accept-flags
+connect-interrupted connect-restarted connect-send-timeout connect-ipv6 connect-posted sockets-ahead sockets-ahead-shared
+sockets-ahead-named sockets-ahead-demoted sockets-ahead-sandboxed connect-shutdown connect-fast-open accept-flags
 accept-emfile-keeps-connection accept-blocking accept-cancelled listener-shutdown bind-names options options-toggled options-after-failure
 addresses-in-transfer low-fd-numbers rpc-fd-closed rpc-fd-overwritten rpc-dropped fork vfork threads-and-forks pid-namespaces
 signal-handler exec-every-way exec-spawn exec-shells exec-environments exec-inherited exec-in-handler plugins
 fds-passed fds-stolen fds-copied fds-reused fds-all-closed fds-no-standard fds-few-numbers fds-stdio fds-daemonised
 fds-cancelled fds-chrooted fds-without-proc fds-sandboxed""".split()
+
+# Of a daemon whose descriptors a program may not take: it passes them.
+PASSING = "sockets-ahead sockets-ahead-shared".split()
 
 ORACLES = "oracle-sockets oracle-addresses oracle-life oracle-options".split()
 
@@ -160,7 +164,7 @@ def long_path(bench):
 
 
 def wrong_version(bench):
-    expect_one_message(bench.with_daemon("wrong-version", "version"), "RPC version 7", "version 4", "EPROTONOSUPPORT")
+    expect_one_message(bench.with_daemon("wrong-version", "version"), "RPC version 7", "version 5", "EPROTONOSUPPORT")
 
 
 def silent_daemon(bench):
@@ -248,6 +252,8 @@ def tests():
         yield scenario, lambda bench, name=scenario: oracle(bench, name)
     for scenario in SCENARIOS:
         yield scenario, lambda bench, name=scenario: expect_success(bench.with_daemon(name))
+    for scenario in PASSING:
+        yield scenario + "-passed", lambda bench, name=scenario: expect_success(bench.with_daemon(name, "passing"))
 
 
 def build_sanitized(kind, folder):

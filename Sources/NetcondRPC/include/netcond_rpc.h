@@ -16,7 +16,7 @@
 #include "netcond_arena.h"
 
 #define NC_RPC_MAGIC 0x444e434eu /* "NCND" as bytes in memory on a little-endian machine */
-#define NC_RPC_VERSION 4u
+#define NC_RPC_VERSION 5u
 
 /// An internet address, 24 bytes. `family` 0 means "none".
 struct nc_address {
@@ -41,7 +41,8 @@ enum nc_op {
   NC_OP_FACTS = 9,      /* no fd; argument = {enum nc_fact, index}; reply: data; ENOENT beyond the last */
   NC_OP_QUEUED = 10,    /* fd; reply: argument = {bytes not acknowledged or not sent, of those not sent at all} */
   NC_OP_URGENT = 11,    /* fd of a connection, before its first send with MSG_OOB; EAGAIN: ask again */
-  NC_OP_DISPENSER = 12, /* no fd; argument = {family}; reply carries an fd: where TCP sockets made ahead are taken */
+  NC_OP_DISPENSER = 12, /* no fd; argument = {family, NC_DISPENSER_ flags}; reply carries an fd: where TCP sockets made ahead
+                           are taken */
   NC_OP_REFILL = 13,    /* posted, no fd; argument = {family}: few are left there */
   NC_OP_ARENA = 14,     /* fd of a connection; reply carries an fd to map (struct nc_arena). EAGAIN: ask again later;
                            EOPNOTSUPP, ENFILE: there is none for it */
@@ -91,7 +92,7 @@ struct nc_request {
   uint32_t flags;    /* NC_REQUEST_ flags */
   int32_t argument[4];
   struct nc_address address;
-  uint8_t reserved2[8];
+  uint64_t cookie; /* of a posted CONNECT without fd: SO_COOKIE of the app's end, made ahead for this client; else 0 */
   uint8_t data[NC_REQUEST_DATA_BYTES];
 };
 
@@ -110,12 +111,19 @@ struct nc_reply {
   uint8_t data[NC_REPLY_DATA_BYTES];
 };
 
-/// A TCP socket made ahead, on a dispenser (SOCK_SEQPACKET): exactly 16 bytes, with the app's end by SCM_RIGHTS.
+/// A TCP socket made ahead, on a dispenser (SOCK_SEQPACKET): exactly 24 bytes, with the app's end by SCM_RIGHTS, or where the
+/// client fetches (NC_DISPENSER_FETCHES) without.
 struct nc_prepared {
   uint32_t magic;
   uint16_t version;
-  uint16_t flags; /* NC_PREPARED_ flags */
-  uint64_t socket_id;
+  uint16_t flags;     /* NC_PREPARED_ flags */
+  uint64_t cookie;    /* SO_COOKIE of the app's end */
+  int32_t descriptor; /* the daemon's own of it, for pidfd_getfd(2); -1: it came with the message */
+  uint32_t reserved;
+};
+
+enum {
+  NC_DISPENSER_FETCHES = 1 /* the client may take descriptors from the daemon's process (pidfd_getfd(2)) */
 };
 
 enum { NC_PREPARED_LOW = 1 /* few are behind this one: NC_OP_REFILL is due */ };
@@ -237,7 +245,7 @@ _Static_assert(sizeof(struct nc_address) == 24, "layout is the protocol");
 _Static_assert(sizeof(struct nc_request) == 384, "layout is the protocol");
 _Static_assert(sizeof(struct nc_reply) == 344, "layout is the protocol");
 _Static_assert(sizeof(struct nc_accept_record) == 64, "layout is the protocol");
-_Static_assert(sizeof(struct nc_prepared) == 16, "layout is the protocol");
+_Static_assert(sizeof(struct nc_prepared) == 24, "layout is the protocol");
 _Static_assert(sizeof(struct nc_datagram) == 72, "layout is the protocol");
 _Static_assert(sizeof(struct nc_interface_fact) == 36, "layout is the protocol");
 _Static_assert(sizeof(struct nc_address_fact) == 56, "layout is the protocol");
