@@ -102,6 +102,7 @@ public final class Daemon {
   private var spinEnd: UInt64 = 0
   private var spunCompletions: UInt64 = 0
   private var priority: TurnPriority
+  private var gathering = Gathering()
   private let signals: SignalSource
   /// When the daemon gives up waiting for connections to end; nil while it serves.
   private var drainDeadline: UInt64?
@@ -310,7 +311,7 @@ public final class Daemon {
         return
       }
     }
-    ring.submitAndWait(nanoseconds: limit)
+    ring.submitAndWait(nanoseconds: limit, gathering: gathering.least(stack.bulk, now: now))
   }
 
   /// Answers requests, after all else that had come. A program that asks has often just sent something: what that brought
@@ -406,6 +407,7 @@ public final class Daemon {
   /// The one switch that sends a completion to its owner.
   private func dispatch(_ completion: Completion) {
     let token = completion.token
+    gathering.note(token, result: completion.result, now: now)
     switch token.kind {
     case Kind.link:
       let number = Int(token.owner >> 32)

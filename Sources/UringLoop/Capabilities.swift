@@ -8,15 +8,20 @@ public struct Capabilities: Sendable, CustomStringConvertible {
   /// IORING_OP_READ_MULTISHOT (Linux 6.7): one submission reads many frames.
   public internal(set) var readMultishot = false
 
+  /// A least time to wait (IORING_FEAT_MIN_TIMEOUT, Linux 6.12): completions gather meanwhile.
+  public internal(set) var leastWait = false
+
   /// Where to stop probing; `baseline` uses nothing newer than Linux 6.1, to test the fallbacks on a newer kernel.
   public enum Limit: Sendable { case newest, baseline }
 
   /// Everything that is made use of is there.
-  public var isComplete: Bool { deferTaskrun && readMultishot }
+  public var isComplete: Bool { deferTaskrun && readMultishot && leastWait }
 
   public var description: String {
     func word(_ name: String, _ present: Bool) -> String { (present ? "" : "no ") + name }
-    return [word("deferred task work", deferTaskrun), word("multishot read", readMultishot)].joined(separator: ", ")
+    return [
+      word("deferred task work", deferTaskrun), word("multishot read", readMultishot), word("least wait", leastWait),
+    ].joined(separator: ", ")
   }
 }
 

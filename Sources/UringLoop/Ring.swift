@@ -44,6 +44,7 @@ public final class Ring {
     var status = io_uring_queue_init_params(entries, ring, &attempt)
     if status == 0 {
       capabilities.deferTaskrun = true
+      capabilities.leastWait = limit == .newest && attempt.features & UInt32(NC_IORING_FEAT_MIN_TIMEOUT) != 0
     } else if status == -EINVAL {
       status = io_uring_queue_init_params(entries, ring, &parameters)
     }
@@ -213,8 +214,10 @@ public final class Ring {
   ///
   /// To set a timer for each wait and take it down again would cost more than all else about it (under a hypervisor each is
   /// an exit). So one stands in the ring, which only an earlier deadline moves: of later ones it tells too soon, once.
-  /// - Parameter nanoseconds: the longest wait; nil waits without end, 0 does not wait.
-  public func submitAndWait(nanoseconds: UInt64?) {
+  /// - Parameters:
+  ///   - nanoseconds: the longest wait; nil waits without end, 0 does not wait.
+  ///   - gathering: microseconds that the wait lasts at least, unless many complete meanwhile; needs `leastWait`, else 0 is meant.
+  public func submitAndWait(nanoseconds: UInt64?, gathering: UInt32 = 0) {
     if nanoseconds == 0 || nc_cq_ready(ring) > 0 || !early.isEmpty {
       submit()
       return
@@ -223,9 +226,17 @@ public final class Ring {
       let (deadline, isEndless) = monotonicNanoseconds().addingReportingOverflow(nanoseconds)
       if !isEndless { setTimer(deadline, in: nanoseconds) }
     }
+    if gathering > 0, capabilities.leastWait {
+      submit()
+      if nc_cq_ready(ring) == 0 { _ = nc_ring_gather(ring, Self.gatheredCount, gathering) }
+      if nc_cq_ready(ring) > 0 { return }
+    }
     enterCount += 1
     _ = io_uring_submit_and_wait(ring, 1)
   }
+
+  /// So many completions end a wait that gathers.
+  private static let gatheredCount: UInt32 = 32
 
   /// Sees to it that a completion comes at `deadline` at the latest, in so many nanoseconds (IORING_TIMEOUT_UPDATE, Linux
   /// 5.11; IOSQE_CQE_SKIP_SUCCESS, 5.17). The kernel is told how long, for its own clock differs in a time namespace.

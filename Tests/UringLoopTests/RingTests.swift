@@ -112,6 +112,25 @@ struct RingTests {
     #expect(ring.completionCount == 2, "the ring's own do not count")
   }
 
+  @Test func `a wait that gathers lasts its least time with few completions, and no longer than the time given`() throws
+  {
+    let ring = try Ring()
+    guard ring.capabilities.leastWait else { return }
+    let ends = SocketPair()
+    ring.preparePoll(ends.ends[0], events: Int16(POLLIN), token: .test(1))
+    ring.submit()
+    let start = monotonicNanoseconds()
+    ends.send("x")
+    ring.submitAndWait(nanoseconds: nil, gathering: 30_000_000)
+    #expect(monotonicNanoseconds() - start < 15_000_000_000, "what has come before ends it")
+    #expect(ring.completionsSoFar().count == 1)
+    ring.preparePoll(ends.ends[0], events: Int16(POLLPRI), token: .test(2))
+    let second = monotonicNanoseconds()
+    ring.submitAndWait(nanoseconds: 30_000_000, gathering: 10_000)
+    #expect(monotonicNanoseconds() - second >= 29_000_000)
+    #expect(ring.completionsSoFar().isEmpty)
+  }
+
   @Test func `a wait of no time does not wait, and still submits`() throws {
     let ring = try Ring(entries: 8)
     ring.prepareNop(token: .test(3))
