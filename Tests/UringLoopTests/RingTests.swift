@@ -155,6 +155,7 @@ struct RingTests {
     let ring = try Ring(entries: 8, limit: .baseline)
     #expect(!ring.capabilities.readMultishot)
     #expect(ring.capabilities.description.contains("no multishot read"))
+    #expect(ring.capabilities.description.contains("no least wait"))
     ring.prepareNop(token: .test(1))
     #expect(ring.completions(1).count == 1)
   }
