@@ -44,6 +44,7 @@ dnsmasq-base   | test            | cmd:dnsmasq          | name server, DHCP serv
 strace         | test            | cmd:strace           | shows that no name is asked of the host's resolver
 nftables       | test            | cmd:nft              | loses packets on the kernel's side of a tap
 wget           | test            | cmd:wget             | a client that looks names up by itself
+bind9-dnsutils | test            | cmd:dig              | dig asks a name server given by address
 LIST
 }
 

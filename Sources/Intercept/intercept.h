@@ -263,6 +263,10 @@ int nc_ask_names(int fd, struct nc_reply *reply);
 /// Moves an fd of ours out of the program's way. Returns its new number, or `fd` where that fails.
 int nc_raise_fd(int fd);
 
+/// Receives a message, and the fd that came with it: -1 for none, -EMFILE where the kernel had no number left for it and dropped it.
+/// Returns the message's size, 0, or a negative errno.
+long nc_receive_with_fd(int from, void *data, size_t bytes, int flags, int *fd);
+
 /// Sends `request` (magic, version and sequence are filled in here) with `fd` (or -1) and awaits the reply.
 /// An fd in the reply goes to `received` (may be null), with or without FD_CLOEXEC.
 /// Returns 0 or a negative errno: the daemon's status, -ENETDOWN where no daemon answers, -EPROTONOSUPPORT where it

@@ -80,23 +80,13 @@ static int reserve_fd(int fd) {
 
 // Takes one queued connection without waiting. Returns its fd; -EAGAIN: none; -EPIPE: the daemon's end is closed.
 static int take_record(int fd, struct nc_accept_record *record, bool close_on_exec) {
-  struct iovec part = {.iov_base = record, .iov_len = sizeof *record};
-  union {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
-  } control;
-  struct msghdr message = {
-    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
-  long bytes = nc_raw_recvmsg(fd, &message, MSG_DONTWAIT | (close_on_exec ? MSG_CMSG_CLOEXEC : 0));
+  int accepted;
+  int flags = MSG_DONTWAIT | (close_on_exec ? MSG_CMSG_CLOEXEC : 0);
+  long bytes = nc_receive_with_fd(fd, record, sizeof *record, flags, &accepted);
   if (bytes == 0 || bytes == -ECONNRESET) return -EPIPE;
   if (bytes < 0) return (int)bytes;
-  const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-  int accepted = -1;
-  if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-      header->cmsg_len == CMSG_LEN(sizeof accepted))
-    memcpy(&accepted, CMSG_DATA(header), sizeof accepted);
   // Another thread took the reserved number in between: the connection is lost, and EMFILE says why.
-  if (accepted < 0) return (message.msg_flags & MSG_CTRUNC) != 0 ? -EMFILE : -EPROTO;
+  if (accepted < 0) return accepted == -EMFILE ? -EMFILE : -EPROTO;
   if (bytes == sizeof *record && record->magic == NC_RPC_MAGIC && record->version == NC_RPC_VERSION) {
     char mark[8];
     size_t marks = record->unaccepted < sizeof mark ? record->unaccepted : sizeof mark;

@@ -106,20 +106,13 @@ static int take(struct slot *slot, int family, bool close_on_exec) {
   struct dispenser *dispenser = &slot->dispensers[family == AF_INET6];
   while (is_dispenser_open(dispenser)) {
     struct nc_prepared prepared;
-    struct iovec part = {.iov_base = &prepared, .iov_len = sizeof prepared};
-    union {
-      struct cmsghdr header;
-      char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct msghdr message = {
-      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
-    long bytes = nc_raw_recvmsg(dispenser->fd, &message, MSG_DONTWAIT | (close_on_exec ? MSG_CMSG_CLOEXEC : 0));
+    int fd, flags = MSG_DONTWAIT | (close_on_exec ? MSG_CMSG_CLOEXEC : 0);
+    long bytes = nc_receive_with_fd(dispenser->fd, &prepared, sizeof prepared, flags, &fd);
     if (bytes == -EAGAIN) return -EAGAIN;
     if (bytes <= 0) { // the daemon has gone
       nc_raw_close(dispenser->fd);
       break;
     }
-    int fd = nc_passed_fd(&message);
     bool is_sound = bytes == sizeof prepared && prepared.magic == NC_RPC_MAGIC && prepared.version == NC_RPC_VERSION;
     if (is_sound && (prepared.flags & NC_PREPARED_LOW) != 0) {
       struct nc_request refill = {.op = NC_OP_REFILL, .flags = NC_REQUEST_POSTED, .argument = {family}};

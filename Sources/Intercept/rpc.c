@@ -204,29 +204,33 @@ static enum outcome send_request(const struct slot *slot, const struct nc_reques
   }
 }
 
-int nc_passed_fd(struct msghdr *message) {
-  int fd = -1;
-  const struct cmsghdr *header = CMSG_FIRSTHDR(message);
+long nc_receive_with_fd(int from, void *data, size_t bytes, int flags, int *fd) {
+  struct iovec part = {.iov_base = data, .iov_len = bytes};
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof *fd)];
+  } control;
+  // CMSG_LEN, not CMSG_SPACE: the padding would hold a second fd.
+  struct msghdr message = {
+    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof *fd)};
+  long received = nc_raw_recvmsg(from, &message, flags);
+  *fd = -1;
+  if (received <= 0) return received;
+  const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
   if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-      header->cmsg_len == CMSG_LEN(sizeof fd))
-    memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return fd;
+      header->cmsg_len == CMSG_LEN(sizeof *fd))
+    memcpy(fd, CMSG_DATA(header), sizeof *fd);
+  else if ((message.msg_flags & MSG_CTRUNC) != 0)
+    *fd = -EMFILE;
+  return received;
 }
 
 static enum outcome await_reply(const struct slot *slot, const struct nc_request *request, struct nc_reply *reply,
                                 int *received, bool close_on_exec) {
-  struct iovec part = {.iov_base = reply, .iov_len = sizeof *reply};
-  union {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
-  } control;
-  // CMSG_LEN, not CMSG_SPACE: the padding would hold a second fd.
-  struct msghdr message = {
-    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
-  long bytes = nc_raw_recvmsg(slot->fd, &message, close_on_exec ? MSG_CMSG_CLOEXEC : 0);
+  int fd;
+  long bytes = nc_receive_with_fd(slot->fd, reply, sizeof *reply, close_on_exec ? MSG_CMSG_CLOEXEC : 0, &fd);
   if (bytes == -EAGAIN) return SILENT;
   if (bytes <= 0) return LOST;
-  int fd = nc_passed_fd(&message);
   enum outcome outcome = SILENT;
   // Magic and version stand first in every version; the rest may differ.
   if (bytes >= (long)offsetof(struct nc_reply, op) && reply->magic == NC_RPC_MAGIC) {
@@ -239,7 +243,7 @@ static enum outcome await_reply(const struct slot *slot, const struct nc_request
     nc_raw_close(fd);
     fd = -1;
   }
-  if (received != NULL) *received = fd;
+  if (received != NULL) *received = fd < 0 ? -1 : fd;
   return outcome;
 }
 

@@ -50,8 +50,6 @@ struct slot *nc_slot_seen(void);
 /// Sends a request, with `fd` or -1, and awaits the reply; null for one that is only posted. As nc_rpc.
 int nc_slot_exchange(struct slot *slot, struct nc_request *request, int fd, struct nc_reply *reply, int *received,
                      bool close_on_exec);
-/// The fd that came with a message; -1: none.
-int nc_passed_fd(struct msghdr *message);
 
 // prepared.c
 
