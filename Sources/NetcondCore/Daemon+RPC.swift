@@ -155,12 +155,12 @@ extension Daemon {
       count(\.protocolErrors)
       return false
     }
-    var lent = [socket.pointee.borrowedEnd]
+    let held = socket.pointee.borrowedEnd
     socket.pointee.borrowedEnd = -1
-    if lent[0] < 0 {  // the request has taken its time
-      let found = appEnds.borrow(inode: socket.pointee.appInode, process: socket.pointee.appProcess)
-      lent = [found ?? -1]
-    }
+    // Where it was given back already, the request has taken its time.
+    let appEnd =
+      held >= 0 ? held : appEnds.borrow(inode: socket.pointee.appInode, process: socket.pointee.appProcess)
+    var lent = [appEnd ?? -1]
     var reply = nc_reply()
     let status = perform(request, key, socket, user: client.pointee.user, descriptors: &lent, reply: &reply)
     for appEnd in lent where appEnd >= 0 { close(appEnd) }

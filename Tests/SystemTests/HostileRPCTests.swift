@@ -11,9 +11,7 @@ extension SystemTests {
     private func survive(_ attack: (HubStage, String) throws -> Void) throws {
       let stage = try HubStage()
       let witness = try SocketAgent(stage.onLeft)
-      try witness.must("socket l")
-      try witness.must("bind l \(Address.left) 7000")
-      try witness.must("listen l")
+      try witness.listen(at: Address.left)
       let before = stage.daemon.descriptorCount
       try attack(stage, stage.home.socketPath(stage.left))
       try waitUntil("\(before) descriptors again", seconds: 5) { stage.daemon.descriptorCount <= before }

@@ -12,9 +12,7 @@ extension SystemTests {
     /// A program on the right that has them, and one on the left that listens at port 7000 as `l`.
     private func programs(_ stage: HubStage) throws -> (app: SocketAgent, server: SocketAgent) {
       let (app, server) = (try SocketAgent(stage.onRight), try SocketAgent(stage.onLeft))
-      try server.must("socket l")
-      try server.must("bind l \(Address.left) 7000")
-      try server.must("listen l")
+      try server.listen(at: Address.left)
       for _ in 0..<Self.habit { try makeAndClose(app) }
       return (app, server)
     }
@@ -63,9 +61,7 @@ extension SystemTests {
     func named() throws {
       let stage = try HubStage()
       let server = try SocketAgent(stage.onLeft)
-      try server.must("socket l")
-      try server.must("bind l \(Address.left) 7000")
-      try server.must("listen l")
+      try server.listen(at: Address.left)
       let path = stage.home.socketPath(stage.left)
       let before = stage.daemon.descriptorCount
       do {

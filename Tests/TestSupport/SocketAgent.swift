@@ -38,11 +38,16 @@ public final class SocketAgent {
     return String(answer.dropFirst(3))
   }
 
-  /// Makes a connection: this agent listens at `address`, port 7000, as `l`, and accepts as `s`; `client` connects as `c`.
-  public func accept(_ client: SocketAgent, at address: String) throws {
+  /// Listens at `address`, port 7000, as `l`.
+  public func listen(at address: String) throws {
     try must("socket l")
     try must("bind l \(address) 7000")
     try must("listen l")
+  }
+
+  /// Makes a connection: this agent listens (`listen`) and accepts as `s`; `client` connects as `c`.
+  public func accept(_ client: SocketAgent, at address: String) throws {
+    try listen(at: address)
     try client.must("socket c")
     try client.must("connect c \(address) 7000")
     try must("accept l s")
