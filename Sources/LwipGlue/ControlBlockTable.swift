@@ -16,61 +16,31 @@ typealias ControlBlock = UnsafeMutablePointer<tcp_pcb>
 /// lwIP frees, wherever that is, leaves its list at once. With the packaged library, which has no such argument, everything
 /// stays on lwIP's list, and all functions here walk that.
 final class ControlBlockTable {
-  private static let leastBuckets = 1024
   /// Ticks in which all watched blocks are visited once: a second's worth (TCP_SLOW_INTERVAL is 50 ms).
   private static let watchSlices = 20
 
-  private var buckets: UnsafeMutableBufferPointer<ControlBlock?>
-  /// Blocks in the buckets; those that are presented do not count.
-  private var parked = 0
-  /// Random (getrandom(2)), and not 0.
-  private let secret: (UInt64, UInt64) = (.random(in: .min ... .max) | 1, .random(in: .min ... .max) | 1)
+  /// Those that are presented are not among them.
+  private var buckets = ControlBlockBuckets()
   private var busy: [ControlBlock] = []
   private var watched: [ControlBlock] = []
   private var watchPosition = 0
   private let isOutside = Stack.isSourceBuild
 
   /// Blocks outside of lwIP's list; those with work for the timers; those that wait for nothing but a keepalive probe.
-  var count: Int { parked }
+  var count: Int { buckets.count }
   var busyCount: Int { busy.count }
   var watchedCount: Int { watched.count }
-
-  init() {
-    buckets = .allocate(capacity: Self.leastBuckets)
-    buckets.initialize(repeating: nil)
-  }
-
-  deinit { buckets.deallocate() }
 
   // MARK: Finding
 
   /// The block of a connection; nil where there is none. Blocks that are presented are found too.
   func find(_ tuple: FourTuple) -> ControlBlock? {
-    search(from: nc_tcp_active_pcbs(), tuple) ?? (isOutside ? search(from: buckets[bucket(tuple)], tuple) : nil)
-  }
-
-  private func search(from first: ControlBlock?, _ tuple: FourTuple) -> ControlBlock? {
-    var next = first
-    while let block = next {
-      if block.isBetween(tuple) { return block }
-      next = block.pointee.next
-    }
-    return nil
+    nc_tcp_active_pcbs().flatMap { $0.search(tuple) } ?? (isOutside ? buckets.find(tuple) : nil)
   }
 
   /// All blocks, in no order: linear in their number.
   func contains(where condition: (ControlBlock) -> Bool) -> Bool {
-    if Self.contains(nc_tcp_active_pcbs(), condition) { return true }
-    return parked > 0 && buckets.contains { Self.contains($0, condition) }
-  }
-
-  private static func contains(_ first: ControlBlock?, _ condition: (ControlBlock) -> Bool) -> Bool {
-    var next = first
-    while let block = next {
-      next = block.pointee.next
-      if condition(block) { return true }
-    }
-    return false
+    nc_tcp_active_pcbs()?.contains(where: condition) ?? false || buckets.contains(where: condition)
   }
 
   /// Visits blocks that have work for the timers; `body` may end the one that it is given, and no other.
@@ -82,7 +52,7 @@ final class ControlBlockTable {
 
   /// Visits what is on lwIP's list; `body` may end the one that it is given, and no other.
   func forEachActive(_ body: (ControlBlock) -> Void) {
-    _ = Self.contains(nc_tcp_active_pcbs()) {
+    _ = nc_tcp_active_pcbs()?.contains {
       body($0)
       return false
     }
@@ -97,14 +67,15 @@ final class ControlBlockTable {
     park()
   }
 
-  /// Puts the block of a segment that is about to enter lwIP on its list, if there is one.
-  func present(_ tuple: FourTuple) {
-    guard isOutside, let block = search(from: buckets[bucket(tuple)], tuple) else { return }
+  /// Puts the block of a segment that is about to enter lwIP on its list; false where there is none.
+  func present(_ tuple: FourTuple) -> Bool {
+    guard isOutside, let block = buckets.find(tuple) else { return false }
     present(block)
+    return true
   }
 
   func present(_ block: ControlBlock) {
-    guard isOutside, remove(block) else { return }
+    guard isOutside, buckets.remove(block) else { return }
     nc_tcp_put_active(block)
   }
 
@@ -131,20 +102,14 @@ final class ControlBlockTable {
 
   func presentAll() {
     guard isOutside else { return }
-    for index in buckets.indices {
-      while let block = buckets[index] {
-        buckets[index] = block.pointee.next
-        nc_tcp_put_active(block)
-      }
-    }
-    parked = 0
+    buckets.removeAll(nc_tcp_put_active)
   }
 
   /// Takes over whatever is on lwIP's list.
   func park() {
     guard isOutside else { return }
     while let block = nc_tcp_take_active() {
-      insert(block)
+      buckets.insert(block)
       noteWork(block)
     }
   }
@@ -205,77 +170,5 @@ final class ControlBlockTable {
     static func decode(_ mark: UInt) -> (Mark, Int) { (Mark(rawValue: mark & 3) ?? .none, Int(mark >> 2)) }
     static func read(_ block: ControlBlock) -> (Mark, Int) { decode(nc_tcp_mark(block)) }
     func write(_ block: ControlBlock, _ position: Int) { nc_tcp_set_mark(block, UInt(position) << 2 | rawValue) }
-  }
-
-  // MARK: The hash table
-
-  private func insert(_ block: ControlBlock) {
-    if parked >= buckets.count { grow() }
-    let index = bucket(block.tuple)
-    block.pointee.next = buckets[index]
-    buckets[index] = block
-    parked += 1
-  }
-
-  /// Takes a block out of its bucket; false where it is in none.
-  private func remove(_ block: ControlBlock) -> Bool {
-    let index = bucket(block.tuple)
-    var previous: ControlBlock?
-    var next = buckets[index]
-    while let current = next {
-      if current == block {
-        if let previous { previous.pointee.next = block.pointee.next } else { buckets[index] = block.pointee.next }
-        block.pointee.next = nil
-        parked -= 1
-        return true
-      }
-      previous = current
-      next = current.pointee.next
-    }
-    return false
-  }
-
-  private func grow() {
-    let old = buckets
-    buckets = .allocate(capacity: old.count * 2)
-    buckets.initialize(repeating: nil)
-    for first in old {
-      var next = first
-      while let block = next {
-        next = block.pointee.next
-        let index = bucket(block.tuple)
-        block.pointee.next = buckets[index]
-        buckets[index] = block
-      }
-    }
-    old.deallocate()
-  }
-
-  /// Products of secret-keyed halves, folded: a peer that chooses addresses and ports cannot choose buckets.
-  private func bucket(_ tuple: FourTuple) -> Int {
-    func mix(_ a: UInt64, _ b: UInt64) -> UInt64 {
-      let product = a.multipliedFullWidth(by: b)
-      return product.high ^ product.low
-    }
-    let ports = UInt64(tuple.local.port) << 32 | UInt64(tuple.remote.port) << 8 | UInt64(tuple.interfaceIndex)
-    var hash = mix(tuple.remote.address.high ^ secret.0, ports ^ secret.1)
-    hash = mix(hash ^ tuple.local.address.high, tuple.remote.address.low ^ secret.1)
-    hash = mix(hash ^ tuple.local.address.low, secret.0)
-    return Int(truncatingIfNeeded: hash) & (buckets.count - 1)
-  }
-}
-
-extension ControlBlock {
-  var tuple: FourTuple {
-    FourTuple(
-      interfaceIndex: pointee.netif_idx,
-      local: Endpoint(address: IPAddress(&pointee.local_ip), port: pointee.local_port),
-      remote: Endpoint(address: IPAddress(&pointee.remote_ip), port: pointee.remote_port))
-  }
-
-  func isBetween(_ tuple: FourTuple) -> Bool {
-    pointee.remote_port == tuple.remote.port && pointee.local_port == tuple.local.port
-      && pointee.netif_idx == tuple.interfaceIndex && IPAddress(&pointee.remote_ip) == tuple.remote.address
-      && IPAddress(&pointee.local_ip) == tuple.local.address
   }
 }

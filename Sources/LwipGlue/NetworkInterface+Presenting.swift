@@ -26,8 +26,7 @@ extension NetworkInterface {
       interfaceIndex: index,
       local: Endpoint(address: IPAddress(bytes: base + source + addressBytes, isV6: isV6), port: word(2)),
       remote: Endpoint(address: IPAddress(bytes: base + source, isV6: isV6), port: word(0)))
-    stack.blocks.present(tuple)
-    guard !stack.timeWait.isEmpty else { return }
+    guard !stack.blocks.present(tuple), !stack.timeWait.isEmpty else { return }
     let isSynOnly = packet[offset + 13] & 0x17 == 0x02  // SYN without FIN, RST, ACK
     let sequence = UInt32(bigEndian: base.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self))
     stack.timeWait.present(tuple, isSynOnly: isSynOnly, sequence: sequence)

@@ -13,10 +13,10 @@ extension Stack {
       if reservedPorts(interface.index, port) { continue }
       let endpoint = Endpoint(address: local, port: port)
       let tuple = FourTuple(interfaceIndex: interface.index, local: endpoint, remote: remote)
-      if timeWait.contains(tuple) {
-        guard offset >= 2, timeWait.reuse(tuple, nowMilliseconds: nowMilliseconds) else { continue }
+      if let old = timeWait.find(tuple) {
+        guard offset >= 2, timeWait.reuse(old, nowMilliseconds: nowMilliseconds) else { continue }
       }
-      if !isConnected(interface.index, endpoint, remote) {
+      if blocks.find(tuple) == nil {
         portCounter &+= offset + 1
         return port
       }
@@ -25,8 +25,8 @@ extension Stack {
   }
 
   func isConnected(_ interface: UInt8, _ local: Endpoint, _ remote: Endpoint) -> Bool {
-    if timeWait.contains(FourTuple(interfaceIndex: interface, local: local, remote: remote)) { return true }
-    return activeBlock(interface, local, remote) != nil
+    let tuple = FourTuple(interfaceIndex: interface, local: local, remote: remote)
+    return timeWait.find(tuple) != nil || blocks.find(tuple) != nil
   }
 
   /// lwIP's block of the connection between two endpoints of an interface; nil where there is none.

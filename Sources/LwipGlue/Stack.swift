@@ -64,7 +64,7 @@ public final class Stack {
   private(set) var nowMilliseconds: UInt64 = 0
   private(set) var nowMicroseconds: UInt64 = 0
   let blocks = ControlBlockTable()
-  var timeWait = TimeWaitTable()
+  let timeWait = TimeWaitTable()
   var activity = Activity()
   /// Connections whose acknowledgement waits, and until when, in microseconds; some may have been sent since.
   var heldAcknowledgements: Deque<(key: SlabKey, deadline: UInt64)> = []

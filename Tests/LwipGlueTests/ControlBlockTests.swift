@@ -48,6 +48,40 @@ extension StackTests {
       }
     }
 
+    @Test func `those in TIME_WAIT end in the order they came, also where new ones have taken places`() throws {
+      try World.with { world in
+        let service = try world.listen(1)
+        let count = 1500
+
+        /// Connections from the same ports; the server closes first.
+        func churn(_ ports: Range<Int>) throws {
+          for start in stride(from: ports.lowerBound, to: ports.upperBound, by: 100) {
+            let clients = try (start..<min(start + 100, ports.upperBound)).map {
+              try world.connect(0, to: world.hosts[1].address(), localPort: UInt16($0))
+            }
+            let before = service.accepted.count
+            #expect(world.run(seconds: 1) { service.accepted.count == before + clients.count })
+            for server in service.accepted[before...] { server.close() }
+            #expect(world.run(seconds: 1) { clients.allSatisfy(\.isEnded) })
+            for client in clients { client.close() }
+            #expect(world.run(seconds: 1) { world.stack.blocks.count == 0 })
+          }
+        }
+        let first = 20_000, all = first..<first + count
+        try churn(all)
+        #expect(world.stack.timeWait.count == count)
+        world.run(seconds: 10)
+        for _ in 0..<3 { try churn(all.dropFirst()) }
+        #expect(world.stack.timeWait.count == count, "each has taken the place of the one before")
+        #expect(world.stack.timeWait.usesPort(interfaceIndex: world.hosts[1].interface.index, 80))
+        world.run(seconds: 21)
+        #expect(world.stack.timeWait.count == count - 1, "the one that nobody has replaced, after 30 s")
+        world.run(seconds: 31)
+        #expect(world.stack.timeWait.isEmpty)
+        #expect(!world.stack.timeWait.usesPort(interfaceIndex: world.hosts[1].interface.index, 80))
+      }
+    }
+
     @Test func `keepalive alone is watched now and then`() throws {
       try World.with { world in
         let (clients, _) = try idle(world)
