@@ -82,14 +82,14 @@ int nc_marks(int fd) {
   return nc_raw_getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &word, &length) == 0 ? ~word : 0;
 }
 
-static void set_marks(int fd, int marks) {
+void nc_set_marks(int fd, int marks) {
   int word = ~marks;
   (void)nc_raw_setsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &word, sizeof word);
 }
 
-void nc_mark(int fd, int marks) { set_marks(fd, nc_marks(fd) | marks); }
+void nc_mark(int fd, int marks) { nc_set_marks(fd, nc_marks(fd) | marks); }
 
-void nc_unmark(int fd, int marks) { set_marks(fd, nc_marks(fd) & ~marks); }
+void nc_unmark(int fd, int marks) { nc_set_marks(fd, nc_marks(fd) & ~marks); }
 
 static int owed_error(int marks) { return marks >> NC_MARK_ERROR_SHIFT & NC_MARK_ERROR_MASK; }
 
@@ -98,7 +98,7 @@ bool nc_owes_error(int fd) { return owed_error(nc_marks(fd)) != 0; }
 void nc_owe_error(int fd, int error) {
   int marks = nc_marks(fd);
   if (owed_error(marks) == error) return;
-  set_marks(fd, (marks & ~(NC_MARK_ERROR_MASK << NC_MARK_ERROR_SHIFT)) | error << NC_MARK_ERROR_SHIFT);
+  nc_set_marks(fd, (marks & ~(NC_MARK_ERROR_MASK << NC_MARK_ERROR_SHIFT)) | error << NC_MARK_ERROR_SHIFT);
 }
 
 int nc_take_owed_error(int fd) {

@@ -202,6 +202,8 @@ uint64_t nc_cookie(int fd);
 /// The marks of a socket: the complement of its SO_INCOMING_CPU, which is -1 at the start (socket(7), Linux 4.4).
 int nc_marks(int fd);
 void nc_mark(int fd, int marks);
+/// Makes them the only ones.
+void nc_set_marks(int fd, int marks);
 void nc_unmark(int fd, int marks);
 
 /// What TCP would say where the pair says `error` (ECONNRESET, which stands for all that ends a connection).

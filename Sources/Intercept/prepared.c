@@ -81,6 +81,17 @@ static bool is_alive(int fd) {
   return nc_raw_recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT) == -EAGAIN;
 }
 
+// Makes of a fetched end what the daemon makes of those that it passes: unwritable, and marked.
+static bool finish(int fd, const struct nc_prepared *prepared) {
+  static const char filler[8192]; // more than it takes
+  const int least = 1;
+  if (nc_raw_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) != 0) return false;
+  long filled = nc_raw(SYS_sendto, fd, (long)filler, sizeof filler, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+  if (filled != (long)prepared->filler_bytes) return false;
+  nc_set_marks(fd, prepared->marks);
+  return true;
+}
+
 // Takes the socket that a message tells of from the daemon's process. Returns an fd, -EMFILE, -EAGAIN where it is no more, or -EPERM
 // where this program may take none any more: it has changed its user.
 static int fetch(struct slot *slot, const struct nc_prepared *prepared, bool close_on_exec) {
@@ -93,7 +104,7 @@ static int fetch(struct slot *slot, const struct nc_prepared *prepared, bool clo
   if (fd == -EPERM || fd == -EMFILE) return fd;
   if (fd < 0) return -EAGAIN;
   // The number may be another's by now, there or here.
-  if (nc_cookie(fd) != prepared->cookie) {
+  if (nc_cookie(fd) != prepared->cookie || !finish(fd, prepared)) {
     nc_raw_close(fd);
     return -EAGAIN;
   }

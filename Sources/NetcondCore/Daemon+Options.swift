@@ -63,6 +63,9 @@ extension Daemon {
       | (options.spinNanoseconds > 0 ? Int32(NC_MARK_SPINS) : 0)
   }
 
+  /// Of a stream that socket() makes.
+  func newMarks(family: Int32) -> Int32 { streamMarks(family: family) | Int32(NC_MARK_MADE) }
+
   /// Begins an accepted connection as its app would have it.
   func applyHabits(of listener: UnsafeMutablePointer<Socket>, to socket: UnsafeMutablePointer<Socket>, appEnd: Int32) {
     let habits = listener.pointee.habits

@@ -38,7 +38,8 @@ struct Dispenser {
 /// goes and with it the apps' ends in it.
 ///
 /// A program that may take descriptors from this process (pidfd_getfd) does: then nothing is in flight, and the daemon keeps its own
-/// descriptor of the app's end until the app connects, which needs none in the request. While it has it, it cannot see that the
+/// descriptor of the app's end until the app connects, which needs none in the request. Filling and marking that end are left to
+/// the program too: one thread serves all programs, and each has its own. While the daemon has it, it cannot see that the
 /// app has closed the socket: so any other request ends that, or 200 ms after a refill has shown that the socket was taken.
 extension Daemon {
   /// Gives a program its end of a dispenser; nil with the reply's status set where there is no room.
@@ -82,7 +83,9 @@ extension Daemon {
     _ client: UnsafeMutablePointer<Client>, _ dispenser: inout Dispenser, family: Int32, isFirst: Bool
   ) -> Bool {
     let network = networkTable[client.pointee.network]
-    guard let (key, appEnd) = makeStream(family: family, network: network, process: client.pointee.process),
+    guard
+      let (key, appEnd) = makeStream(
+        family: family, network: network, process: client.pointee.process, isFinished: !dispenser.fetches),
       let socket = sockets.pointer(key)
     else { return false }
     socket.pointee.isPrepared = true
@@ -93,7 +96,12 @@ extension Daemon {
     message.version = UInt16(NC_RPC_VERSION)
     message.flags = isFirst ? UInt16(NC_PREPARED_LOW) : 0
     message.cookie = socket.pointee.cookie
-    message.descriptor = dispenser.fetches ? appEnd : -1
+    message.descriptor = -1
+    if dispenser.fetches {
+      message.descriptor = appEnd
+      message.marks = newMarks(family: family)
+      message.filler_bytes = UInt32(socket.pointee.fillerBytes)
+    }
     let isSent = Descriptors.send(dispenser.fd, message, passing: dispenser.fetches ? nil : appEnd) == 0
     guard isSent, dispenser.fetches else {
       close(appEnd)

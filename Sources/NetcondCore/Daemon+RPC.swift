@@ -263,14 +263,21 @@ extension Daemon {
   }
 
   /// Makes a TCP socket and its pair, of which the app's end is the caller's; nil, and it is reported, where there is no room.
-  func makeStream(family: Int32, network: Network, process: Int32) -> (key: SlabKey, appEnd: Int32)? {
+  /// - Parameter isFinished: false where the program itself fills and marks the app's end (`nc_prepared`).
+  func makeStream(
+    family: Int32, network: Network, process: Int32, isFinished: Bool = true
+  ) -> (key: SlabKey, appEnd: Int32)? {
     guard let pair = makePair(type: Int32(SOCK_STREAM.rawValue), for: "a socket is refused") else { return nil }
     var socket = Socket(
       id: makeSocketID(), network: network.number, family: family, fd: pair.daemon, cookie: pair.cookie)
     socket.appInode = nc_socket_inode(pair.app)
     socket.appProcess = process
-    socket.fillerBytes = Pair.fill(app: pair.app)
-    nc_set_marks(pair.app, streamMarks(family: family) | Int32(NC_MARK_MADE))
+    if isFinished {
+      socket.fillerBytes = Pair.fill(app: pair.app)
+      nc_set_marks(pair.app, newMarks(family: family))
+    } else {
+      socket.fillerBytes = Pair.fillerBytes
+    }
     guard let key = sockets.insert(socket), let made = sockets.pointer(key) else {
       close(pair.daemon)
       close(pair.app)

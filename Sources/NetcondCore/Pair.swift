@@ -47,6 +47,14 @@ enum Pair {
     return filled
   }
 
+  /// What `fill` puts into an app's end, always: measured once, 0 where that fails.
+  static let fillerBytes: Int = {
+    let pair = make(type: Int32(SOCK_STREAM.rawValue))
+    guard pair.daemon >= 0 else { return 0 }
+    defer { close(pair) }
+    return fill(app: pair.app)
+  }()
+
   /// The kernel's memory that one accept record holds until it is taken: measured once, 0 where that fails.
   static let recordMemory: Int = {
     let pair = make(type: Int32(SOCK_STREAM.rawValue))

@@ -242,6 +242,8 @@ static void ahead(void) {
     CHECK(((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0) == (i % 2 != 0));
     CHECK(fcntl(fd, F_SETFL, O_RDWR) == 0);
     CHECK(option_of(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP && option_of(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET);
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    CHECK(poll(&writable, 1, 0) == 0); // as all that are not connected, here
     CHECK(command("replies") == replies); // and what was asked for meanwhile has been done
     use(fd, port);
   }
@@ -253,6 +255,8 @@ static void ahead(void) {
   FAILS(socket(AF_INET, SOCK_STREAM, 0), EMFILE);
   CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
   use(tcp(0), port);
+  command("misfill-prepared"); // those that the program finds other than it is told are dropped
+  for (int i = 0; i < 10; i++) use(tcp(0), port);
   command("end-prepared"); // as where the daemon has died: what lies in the queue is dead
   use(tcp(0), port);
 }

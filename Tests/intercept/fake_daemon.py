@@ -5,8 +5,8 @@ succeeds at once, PENDING_PORT waits for the control command "complete" or "refu
 others are refused. Data is relayed between the two daemon ends of a connection, or echoed for connections that the
 control command "offer" made.
 
-Control (unix stream, a line each, answered by a line): offer N | complete | refuse | end-prepared | drop | connections | ops | replies | named |
-stop-accepting
+Control (unix stream, a line each, answered by a line): offer N | complete | refuse | misfill-prepared | end-prepared |
+drop | connections | ops | replies | named | stop-accepting
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import struct
 import threading
 
 MAGIC = 0x444E434E
-VERSION = 5
+VERSION = 6
 PENDING_PORT = 82
 UNREACHABLE_PORT = 83
 CONNECTED, LISTENING, FAILED = range(1, 4)
@@ -93,6 +93,21 @@ class Pair:
         self.end.close()
 
 
+def marks_of(family):
+    return MARK_STREAM | MARK_MADE | (MARK_V6 if family == socket.AF_INET6 else 0)
+
+
+def whole_filler():
+    """The bytes that the least buffer takes in one piece, as who fetches an end fills it."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ends[0], ends[1]:
+        ends[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        return ends[0].send(bytes(8192), socket.MSG_DONTWAIT)
+
+
+WHOLE_FILLER = whole_filler()
+
+
 class FakeDaemon(threading.Thread):
     def __init__(self, folder, mode="normal"):
         super().__init__(daemon=True)
@@ -105,6 +120,7 @@ class FakeDaemon(threading.Thread):
         self.clients, self.connections, self.ops, self.last_listener = [], 0, [], None
         self.replies = 0
         self.dispensers, self.prepared, self.fetched, self.named = {}, [], set(), 0
+        self.misfilled = 0  # bytes less of filler than there will be are told of
         self.selector = selectors.DefaultSelector()
         self.rpc = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.rpc.bind(self.path)
@@ -250,21 +266,23 @@ class FakeDaemon(threading.Thread):
             out[0] = len(data)
         return status, out, local, remote, data, app
 
-    def make(self, family, kind, protocol):
+    def make(self, family, kind, protocol, is_finished=True):
         made = Pair(self, family, kind, protocol)
-        marks = MARK_STREAM | MARK_MADE | (MARK_V6 if family == socket.AF_INET6 else 0)
-        made.app.setsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU, ~marks)
-        made.fill()
+        if is_finished:
+            made.app.setsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU, ~marks_of(family))
+            made.fill()
+        else:
+            made.filler = WHOLE_FILLER - self.misfilled
         self.pairs[made.cookie] = made
         return made
 
     def refill(self, client, family):
         for index in range(BATCH if (client, family) in self.dispensers else 0):
-            made = self.make(family, socket.SOCK_STREAM, 0)
-            self.prepared.append(made)
             is_fetched = (client, family) in self.fetched
-            message = struct.pack("=IHHQiI", MAGIC, VERSION, PREPARED_LOW if index == 0 else 0, made.cookie,
-                                  made.app.fileno() if is_fetched else -1, 0)
+            made = self.make(family, socket.SOCK_STREAM, 0, not is_fetched)
+            self.prepared.append(made)
+            ending = (made.app.fileno(), marks_of(family), made.filler) if is_fetched else (-1, 0, 0)
+            message = struct.pack("=IHHQiiII", MAGIC, VERSION, PREPARED_LOW if index == 0 else 0, made.cookie, *ending, 0)
             dispenser = self.dispensers[client, family]
             with contextlib.suppress(OSError):  # the program has gone
                 if is_fetched:
@@ -369,6 +387,8 @@ class FakeDaemon(threading.Thread):
             for connection in self.clients:
                 self.forget(connection)
             self.clients = []
+        elif words[0] == "misfill-prepared":
+            self.misfilled = 1
         elif words[0] == "end-prepared":  # as when the daemon has died
             for pair in self.prepared:
                 pair.end.close()

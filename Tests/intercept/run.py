@@ -164,7 +164,7 @@ def long_path(bench):
 
 
 def wrong_version(bench):
-    expect_one_message(bench.with_daemon("wrong-version", "version"), "RPC version 7", "version 5", "EPROTONOSUPPORT")
+    expect_one_message(bench.with_daemon("wrong-version", "version"), "RPC version 7", "version 6", "EPROTONOSUPPORT")
 
 
 def silent_daemon(bench):

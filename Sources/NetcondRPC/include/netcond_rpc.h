@@ -16,7 +16,7 @@
 #include "netcond_arena.h"
 
 #define NC_RPC_MAGIC 0x444e434eu /* "NCND" as bytes in memory on a little-endian machine */
-#define NC_RPC_VERSION 5u
+#define NC_RPC_VERSION 6u
 
 /// An internet address, 24 bytes. `family` 0 means "none".
 struct nc_address {
@@ -111,14 +111,17 @@ struct nc_reply {
   uint8_t data[NC_REPLY_DATA_BYTES];
 };
 
-/// A TCP socket made ahead, on a dispenser (SOCK_SEQPACKET): exactly 24 bytes, with the app's end by SCM_RIGHTS, or where the
-/// client fetches (NC_DISPENSER_FETCHES) without.
+/// A TCP socket made ahead, on a dispenser (SOCK_SEQPACKET): exactly 32 bytes, with the app's end by SCM_RIGHTS, or where the
+/// client fetches (NC_DISPENSER_FETCHES) without. Who fetches it also finishes it, before the program gets it: sets its SO_SNDBUF to
+/// the least, sends zeros until it is full, and marks it.
 struct nc_prepared {
   uint32_t magic;
   uint16_t version;
   uint16_t flags;     /* NC_PREPARED_ flags */
   uint64_t cookie;    /* SO_COOKIE of the app's end */
-  int32_t descriptor; /* the daemon's own of it, for pidfd_getfd(2); -1: it came with the message */
+  int32_t descriptor; /* the daemon's own of it, for pidfd_getfd(2); -1: it came with the message, finished */
+  int32_t marks;         /* NC_MARK_ bits that the fetched end gets */
+  uint32_t filler_bytes; /* that it then holds */
   uint32_t reserved;
 };
 
@@ -245,7 +248,7 @@ _Static_assert(sizeof(struct nc_address) == 24, "layout is the protocol");
 _Static_assert(sizeof(struct nc_request) == 384, "layout is the protocol");
 _Static_assert(sizeof(struct nc_reply) == 344, "layout is the protocol");
 _Static_assert(sizeof(struct nc_accept_record) == 64, "layout is the protocol");
-_Static_assert(sizeof(struct nc_prepared) == 24, "layout is the protocol");
+_Static_assert(sizeof(struct nc_prepared) == 32, "layout is the protocol");
 _Static_assert(sizeof(struct nc_datagram) == 72, "layout is the protocol");
 _Static_assert(sizeof(struct nc_interface_fact) == 36, "layout is the protocol");
 _Static_assert(sizeof(struct nc_address_fact) == 56, "layout is the protocol");
