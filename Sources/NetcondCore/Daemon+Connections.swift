@@ -86,14 +86,16 @@ extension Daemon {
       let isBorrowed = socket?.pointee.state == first.state && (socket?.pointee.borrowedEnd ?? -1) >= 0
       if isBorrowed, first.deadline > now { return }
       borrowedEnds.removeFirst()
-      if isBorrowed, let socket { returnBorrowedEnd(socket) }
+      if isBorrowed, let socket { returnBorrowedEnd(first.socket, socket) }
     }
   }
 
-  func returnBorrowedEnd(_ socket: UnsafeMutablePointer<Socket>) {
+  /// From here on it can be seen that the app has closed its end, and matters, unless a receipt would tell.
+  func returnBorrowedEnd(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     guard socket.pointee.borrowedEnd >= 0 else { return }
     close(socket.pointee.borrowedEnd)
     socket.pointee.borrowedEnd = -1
+    if [.new, .connecting].contains(socket.pointee.state) { armHangUp(key, socket, once: true) }
   }
 
   /// The handshake is done: the app's end turns writable.
@@ -119,7 +121,7 @@ extension Daemon {
       return searchAppEnd(key, socket, for: .sendBuffer)
     }
     Pair.setSendBuffer(socket.pointee.borrowedEnd, socket.pointee.options.pairSendBufferBytes)
-    returnBorrowedEnd(socket)
+    returnBorrowedEnd(key, socket)
   }
 
   /// Names the daemon's end of a connection, if it is not named yet: it costs more the more names there are.

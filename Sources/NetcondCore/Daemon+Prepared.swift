@@ -103,13 +103,13 @@ extension Daemon {
       message.filler_bytes = UInt32(socket.pointee.fillerBytes)
     }
     let isSent = Descriptors.send(dispenser.fd, message, passing: dispenser.fetches ? nil : appEnd) == 0
-    guard isSent, dispenser.fetches else {
+    guard dispenser.fetches else {
       close(appEnd)
       return isSent
     }
     socket.pointee.borrowedEnd = appEnd
-    dispenser.untaken.append(key)
-    return true
+    if isSent { dispenser.untaken.append(key) } else { returnBorrowedEnd(key, socket) }
+    return isSent
   }
 
   /// A program has taken a socket that the daemon still has the app's end of.
@@ -125,7 +125,7 @@ extension Daemon {
     guard let dispenser = client.pointee.takeDispenser(family: family) else { return }
     close(dispenser.fd)
     for key in dispenser.untaken {
-      if let socket = sockets.pointer(key), socket.pointee.state == .new { returnBorrowedEnd(socket) }
+      if let socket = sockets.pointer(key), socket.pointee.state == .new { returnBorrowedEnd(key, socket) }
     }
   }
 
@@ -136,11 +136,11 @@ extension Daemon {
   }
 
   /// The app has made a request of the socket, or it is over.
-  func notePreparedTaken(_ socket: UnsafeMutablePointer<Socket>) {
+  func notePreparedTaken(_ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>) {
     guard socket.pointee.isPrepared else { return }
     socket.pointee.isPrepared = false
     preparedCount -= 1
-    if socket.pointee.state == .new { returnBorrowedEnd(socket) }
+    if socket.pointee.state == .new { returnBorrowedEnd(key, socket) }
   }
 
   /// Whether there is so much room that sockets may be made which perhaps nobody takes: they have a quarter of what is free,

@@ -165,6 +165,8 @@ extension Daemon {
     let status = perform(request, key, socket, user: client.pointee.user, descriptors: &lent, reply: &reply)
     for appEnd in lent where appEnd >= 0 { close(appEnd) }
     refusePosted(request, key, status: status)
+    // A second connect was lent the end of the first one.
+    if socket.pointee.state == .connecting, socket.pointee.borrowedEnd < 0 { armHangUp(key, socket, once: true) }
     return true
   }
 
@@ -184,7 +186,7 @@ extension Daemon {
     _ request: nc_request, _ key: SlabKey, _ socket: UnsafeMutablePointer<Socket>, user: UInt32,
     descriptors: inout [Int32], reply: inout nc_reply
   ) -> Int32 {
-    notePreparedTaken(socket)
+    notePreparedTaken(key, socket)
     switch UInt32(request.op) {
     case NC_OP_BIND.rawValue:
       guard let local = request.address.endpoint else { return EAFNOSUPPORT }
@@ -263,7 +265,8 @@ extension Daemon {
   }
 
   /// Makes a TCP socket and its pair, of which the app's end is the caller's; nil, and it is reported, where there is no room.
-  /// - Parameter isFinished: false where the program itself fills and marks the app's end (`nc_prepared`).
+  /// - Parameter isFinished: false where the program itself fills and marks the app's end (`nc_prepared`), and the caller keeps one of
+  ///   its own for now: so nobody can close the last.
   func makeStream(
     family: Int32, network: Network, process: Int32, isFinished: Bool = true
   ) -> (key: SlabKey, appEnd: Int32)? {
@@ -285,7 +288,7 @@ extension Daemon {
       return nil
     }
     network.socketsByCookie[pair.cookie] = key.bits
-    armHangUp(key, made, once: true)
+    if isFinished { armHangUp(key, made, once: true) }
     return (key, pair.app)
   }
 }

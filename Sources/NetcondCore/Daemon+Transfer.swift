@@ -380,8 +380,8 @@ extension Daemon {
       socket.pointee.connection = nil
     }
     socket.pointee.state = .closing
-    notePreparedTaken(socket)
-    returnBorrowedEnd(socket)
+    notePreparedTaken(key, socket)
+    returnBorrowedEnd(key, socket)
     if let (address, _) = socket.pointee.pending {
       sendMemory.release(holding: address)
       socket.pointee.pending = nil
