@@ -1,7 +1,7 @@
 internal import CLwip
 
 /// What names a connection within one interface.
-struct FourTuple: Hashable {
+struct FourTuple {
   let interfaceIndex: UInt8
   let local: Endpoint
   let remote: Endpoint
