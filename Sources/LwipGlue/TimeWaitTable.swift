@@ -8,8 +8,8 @@ internal import DequeModule
 /// lwIP's list while that segment is processed (`present`), and swept off it afterwards. Time comes from `expire`: 2 MSL
 /// after the connection got here (RFC 9293 section 3.4.3), oldest first, or after a segment came for it (as Linux's).
 ///
-/// lwIP's `next` is the chain of a block's bucket, and `tmr`, a time that lwIP has no use for in this state, is its place in the
-/// order in which they end. Other fields may be in use: an app may not have read all yet.
+/// lwIP's `next` is the chain of a block's bucket, and `tmr`, which only lwIP's timer reads of those on its list, is its place in
+/// the order in which they end: `sweep` writes it anew. Other fields may be in use: an app may not have read all yet.
 final class TimeWaitTable {
   /// As Linux's tcp_max_tw_buckets on a large machine; beyond, the oldest end early.
   private static let limit = 262_144

@@ -48,21 +48,21 @@ enum Pair {
   }
 
   /// What `fill` puts into an app's end, always: measured once, 0 where that fails.
-  static let fillerBytes: Int = {
-    let pair = make(type: Int32(SOCK_STREAM.rawValue))
-    guard pair.daemon >= 0 else { return 0 }
-    defer { close(pair) }
-    return fill(app: pair.app)
-  }()
+  static let fillerBytes = measured { fill(app: $0.app) }
 
   /// The kernel's memory that one accept record holds until it is taken: measured once, 0 where that fails.
-  static let recordMemory: Int = {
+  static let recordMemory = measured { pair in
+    guard Descriptors.send(pair.daemon, nc_accept_record(), passing: pair.app) == 0 else { return 0 }
+    return Int(nc_unread_memory(pair.daemon))
+  }
+
+  /// What `body` finds of a stream pair made for it; 0 where none can be made.
+  private static func measured(_ body: ((daemon: Int32, app: Int32)) -> Int) -> Int {
     let pair = make(type: Int32(SOCK_STREAM.rawValue))
     guard pair.daemon >= 0 else { return 0 }
     defer { close(pair) }
-    guard Descriptors.send(pair.daemon, nc_accept_record(), passing: pair.app) == 0 else { return 0 }
-    return Int(nc_unread_memory(pair.daemon))
-  }()
+    return body(pair)
+  }
 
   /// Accept records sent on a listener's pair that no app has taken yet.
   static func unreadRecords(daemon: Int32) -> Int { Int(nc_unread_memory(daemon)) / max(1, recordMemory) }

@@ -117,9 +117,9 @@ struct nc_reply {
 struct nc_prepared {
   uint32_t magic;
   uint16_t version;
-  uint16_t flags;     /* NC_PREPARED_ flags */
-  uint64_t cookie;    /* SO_COOKIE of the app's end */
-  int32_t descriptor; /* the daemon's own of it, for pidfd_getfd(2); -1: it came with the message, finished */
+  uint16_t flags;        /* NC_PREPARED_ flags */
+  uint64_t cookie;       /* SO_COOKIE of the app's end */
+  int32_t descriptor;    /* the daemon's own of it, for pidfd_getfd(2); -1: it came with the message, finished */
   int32_t marks;         /* NC_MARK_ bits that the fetched end gets */
   uint32_t filler_bytes; /* that it then holds */
   uint32_t reserved;
