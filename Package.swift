@@ -15,6 +15,11 @@ let swiftWhereModulesMeet: [SwiftSetting] = [
   .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 let swift = swiftWhereModulesMeet + [.enableUpcomingFeature("MemberImportVisibility")]
+// The daemon has one thread (a system test counts them): it counts references by plain instructions, not by atomic ones.
+// Debug builds, and so the tests, keep those.
+let singleThreaded: [SwiftSetting] = [
+  .unsafeFlags(["-Xfrontend", "-assume-single-threaded"], .when(configuration: .release))
+]
 let interceptMap = "\(Context.packageDirectory)/Sources/Intercept/intercept.map"
 
 let clwip: Target =
@@ -50,20 +55,20 @@ let package = Package(
     .systemLibrary(name: "CTun"),
     clwip,
     .target(name: "NetcondRPC"),
-    .target(name: "Slab", swiftSettings: swift),
-    .target(name: "Frames", swiftSettings: swift),
-    .target(name: "UringLoop", dependencies: ["CUring"], swiftSettings: swift),
+    .target(name: "Slab", swiftSettings: swift + singleThreaded),
+    .target(name: "Frames", swiftSettings: swift + singleThreaded),
+    .target(name: "UringLoop", dependencies: ["CUring"], swiftSettings: swift + singleThreaded),
     .target(
       name: "Links",
       dependencies: [
         "CTun", "Frames", "UringLoop", .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "HeapModule", package: "swift-collections"),
       ],
-      swiftSettings: swift),
+      swiftSettings: swift + singleThreaded),
     .target(
       name: "LwipGlue",
       dependencies: ["CLwip", "Frames", "Slab", .product(name: "DequeModule", package: "swift-collections")],
-      swiftSettings: swift),
+      swiftSettings: swift + singleThreaded),
     // HTTP without an event loop of its own: SwiftNIO's codec alone, on the daemon's ring.
     .target(
       name: "ControlPlane",
@@ -72,7 +77,7 @@ let package = Package(
         .product(name: "NIOEmbedded", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
       ],
-      swiftSettings: swiftWhereModulesMeet),
+      swiftSettings: swiftWhereModulesMeet + singleThreaded),
     .target(
       name: "NetcondCore",
       dependencies: [
@@ -81,8 +86,8 @@ let package = Package(
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      swiftSettings: swiftWhereModulesMeet),
-    .executableTarget(name: "netcond", dependencies: ["NetcondCore"], swiftSettings: swift),
+      swiftSettings: swiftWhereModulesMeet + singleThreaded),
+    .executableTarget(name: "netcond", dependencies: ["NetcondCore"], swiftSettings: swift + singleThreaded),
     // Tests/TestSupport is a library of the tests and of the benchmark: processes, namespaces, daemons on a stage.
     .target(name: "TestSupport", dependencies: ["NetcondRPC"], path: "Tests/TestSupport", swiftSettings: swift),
     // What the micro-benchmarks measure (Benchmarks/Micro, a package of its own) and the tests run once.

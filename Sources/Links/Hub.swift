@@ -21,6 +21,8 @@ public final class Hub {
   private var table: [MACAddress: Int] = [:]
   private var queue: Deque<(port: Int, frame: Frame)> = []
   private var refusedSomeone = false
+  /// Of the loop that all ports are driven by.
+  private var attention: LinkAttention?
 
   public init(name: String) { self.name = name }
 
@@ -40,8 +42,11 @@ public final class Hub {
     }
     frame.retain()
     queue.append((port, frame))
+    attention?.isWanted = true
     return true
   }
+
+  fileprivate func start(_ attention: LinkAttention) { self.attention = attention }
 
   fileprivate var isPending: Bool { !queue.isEmpty }
 
@@ -56,6 +61,7 @@ public final class Hub {
       refusedSomeone = false
       for case let port? in ports { port.becomeReady() }
     }
+    if isPending { attention?.isWanted = true }
   }
 
   private func forward(_ frame: Frame, from origin: Int) {
@@ -98,6 +104,7 @@ public final class HubPort: Link {
 
   public func start(_ context: LinkContext, delegate: any LinkDelegate) {
     self.delegate = delegate
+    hub.start(context.attention)
     facts.isUp = true
   }
 

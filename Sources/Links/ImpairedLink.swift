@@ -14,6 +14,7 @@ public final class ImpairedLink: Link, LinkDelegate {
   private let outbound: ImpairedPath?
   private let clock: () -> UInt64
   private let relay: Relay
+  private var attention: LinkAttention?
   private var refusedSomeone = false
 
   /// Who hears of received frames; apart from the link, which the path's closure must not keep alive.
@@ -66,6 +67,7 @@ public final class ImpairedLink: Link, LinkDelegate {
   public func start(_ context: LinkContext, delegate: any LinkDelegate) {
     relay.delegate = delegate
     relay.link = self
+    attention = context.attention
     inbound?.start(context)
     outbound?.start(context)
     wire.start(context, delegate: self)
@@ -81,6 +83,7 @@ public final class ImpairedLink: Link, LinkDelegate {
       return false
     }
     outbound.admit(frame, now: clock())
+    attention?.isWanted = true
     return true
   }
 
@@ -114,7 +117,12 @@ public final class ImpairedLink: Link, LinkDelegate {
   // MARK: The wire's delegate
 
   public func link(_ link: any Link, received frame: Frame) {
-    if let inbound { inbound.admit(frame, now: clock()) } else { relay.delegate?.link(self, received: frame) }
+    if let inbound {
+      inbound.admit(frame, now: clock())
+      attention?.isWanted = true
+    } else {
+      relay.delegate?.link(self, received: frame)
+    }
   }
 
   public func linkChanged(_ link: any Link) { relay.delegate?.linkChanged(self) }
@@ -125,6 +133,7 @@ public final class ImpairedLink: Link, LinkDelegate {
       return
     }
     outbound.resume(now: clock())
+    attention?.isWanted = true
     guard !outbound.isBlocked, refusedSomeone else { return }
     refusedSomeone = false
     relay.delegate?.linkReady(self)

@@ -62,22 +62,35 @@ public protocol LinkDelegate: AnyObject {
   func linkReady(_ link: any Link)
 }
 
+/// By which links tell their loop that there is something to do, so that a turn costs nothing for those that are quiet.
+public final class LinkAttention {
+  /// A link has something for `poll`, or another `deadline`. Set by links, and cleared by the loop before it looks at them.
+  public var isWanted = false
+  public init() {}
+}
+
 /// What a link gets from the loop it runs in.
 public struct LinkContext {
   public let ring: Ring
   /// Buffers for whole received frames, one frame each.
   public let receivePool: BufferPool
   public let frames: FramePool
+  public let attention: LinkAttention
   let kind: UInt8
   let number: UInt16
 
   /// - Parameters:
   ///   - kind: the token kind that the loop's switch sends to `Link.complete`.
   ///   - number: which link, in the owner's high 16 bits.
-  public init(ring: Ring, receivePool: BufferPool, frames: FramePool, kind: UInt8, number: UInt16) {
+  ///   - attention: one for all links of a loop.
+  public init(
+    ring: Ring, receivePool: BufferPool, frames: FramePool, kind: UInt8, number: UInt16,
+    attention: LinkAttention = LinkAttention()
+  ) {
     self.ring = ring
     self.receivePool = receivePool
     self.frames = frames
+    self.attention = attention
     self.kind = kind
     self.number = number
   }
@@ -102,7 +115,8 @@ public struct LinkCounters: Sendable, Equatable {
 /// Something that carries Ethernet frames: a TAP, a port of a hub, later a node of an overlay network.
 ///
 /// A link is driven by its loop only: `complete` for each completion of its own operations, `expire` once its
-/// `deadline` has passed, `poll` once a turn for work that needs no kernel. A link may own descriptors, sockets among
+/// `deadline` has passed, `poll` for work that needs no kernel. The loop asks for `deadline` and `isPending`, and polls, only after a
+/// link has set its context's `attention`, and as long as one is pending. A link may own descriptors, sockets among
 /// them, and prepare any operation on the ring with tokens of its context.
 public protocol Link: AnyObject {
   /// As the configuration names it: `tap:NAME`, `hub:NAME`.
@@ -123,7 +137,8 @@ public protocol Link: AnyObject {
   func complete(operation: UInt8, detail: UInt32, _ completion: Completion)
   /// The deadline has passed.
   func expire(now: UInt64)
-  /// Told once a turn how many connections receive or send much at present, for a link that can do its work in several ways.
+  /// Told once a millisecond, while the loop does something, how many connections receive or send much at present, for a link that
+  /// can do its work in several ways.
   func adapt(receivers: Int, senders: Int, now: UInt64)
   /// Does what is waiting inside the link, up to a bounded amount.
   func poll()

@@ -73,7 +73,10 @@ public final class TapLink: Link, FrameSource {
 
   private func completeRead(_ completion: Completion) {
     guard let context else { return }
-    if !completion.more { readsWanted += 1 }
+    if !completion.more {
+      readsWanted += 1
+      context.attention.isWanted = true
+    }
     guard let index = completion.bufferIndex else {
       // Without buffers poll() arms again; with any other error reading is over, or the loop would spin on it.
       let passing = [-ENOBUFS, -EAGAIN, -EINTR, -ECANCELED].contains(completion.result)
@@ -127,7 +130,8 @@ public final class TapLink: Link, FrameSource {
   }
 
   public func poll() {
-    if readsWanted > 0, facts.isUp, let context, !context.receivePool.isExhausted { armReads() }
+    guard readsWanted > 0, facts.isUp, let context else { return }
+    if context.receivePool.isExhausted { context.attention.isWanted = true } else { armReads() }
   }
 
   public func stop() {

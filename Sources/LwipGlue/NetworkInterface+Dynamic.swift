@@ -21,10 +21,14 @@ extension NetworkInterface {
     dynamic.autoconfiguration = Autoconfiguration(
       interfaceIdentifier: linkLocal.low, nowMilliseconds: stack.nowMilliseconds)
     applyAutoconfiguration()
+    stack.noteDynamic(self)
   }
 
   /// Begins to ask for a lease.
-  public func beginDHCP() { dynamic.dhcp = DHCPClient(hardware: mac, nowMilliseconds: stack.nowMilliseconds) }
+  public func beginDHCP() {
+    dynamic.dhcp = DHCPClient(hardware: mac, nowMilliseconds: stack.nowMilliseconds)
+    stack.noteDynamic(self)
+  }
 
   /// Gives a lease back.
   public func endDHCP() {

@@ -261,7 +261,7 @@ extension Stack {
     }
     var taken = 0
     while taken < count {
-      let step = min(count - taken, 0xffff, Int(nc_tcp_send_space(pcb)))
+      let step = min(min(count - taken, 0xffff), Int(nc_tcp_send_space(pcb)))
       guard step > 0 else { break }
       let flags = UInt32(copies ? TCP_WRITE_FLAG_COPY : 0)
       guard tcp_write(pcb, base + taken, UInt16(step), UInt8(flags)) == ERR_OK.rawValue else { break }

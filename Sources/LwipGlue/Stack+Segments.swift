@@ -50,7 +50,7 @@ extension Stack {
     }
     let congestionWindow = recovery?.pointee.window.bytes ?? Int(pcb.pointee.cwnd)
     let (part, peersPart) = isShort(connection, recovery) ? (1, 1) : (8, 4)
-    let most = min(congestionWindow / part, Int(pcb.pointee.snd_wnd_max) / peersPart, Self.superSegmentLimit)
+    let most = min(min(congestionWindow / part, Int(pcb.pointee.snd_wnd_max) / peersPart), Self.superSegmentLimit)
     // The kernel would copy an urgent pointer to each of a super-segment's pieces.
     let isUrgent = connection.pointee.sentUrgentEnd != nil
     let count = isUrgent ? 1 : max(1, most / wire)

@@ -48,7 +48,8 @@ extension Stack {
     guard let recovery = recovery(of: pcb), !isShort(connection, recovery), sendMemory?.isScarce != true else {
       return min(share, Self.sendBudgetBytes)
     }
-    return min(share, Self.largestSendBudgetBytes, max(Self.sendBudgetBytes, 2 * recovery.pointee.window.bytes))
+    let wanted = max(Self.sendBudgetBytes, 2 * recovery.pointee.window.bytes)
+    return min(share, min(Self.largestSendBudgetBytes, wanted))
   }
 
   /// Received bytes and window together, for now; where it goes down, the window is not taken back, but opens no further.

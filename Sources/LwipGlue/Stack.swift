@@ -51,6 +51,8 @@ public final class Stack {
   var listeners = Slab<Listener>(capacity: 65_536)
   private var eventQueue: Deque<EventOwner> = []
   private(set) var interfaces: [NetworkInterface] = []
+  /// Those that learn addresses, and so have timers of their own.
+  private var dynamicInterfaces: [NetworkInterface] = []
   let sendMemory: (any SendMemory)?
   private let frames: FramePool
   /// Loss recovery of what lwIP sends, by PCB.
@@ -119,6 +121,7 @@ public final class Stack {
     for interface in interfaces { netif_remove(interface.netif) }  // ends the connections on its addresses
     while let block = nc_tcp_active_pcbs() { tcp_abort(block) }
     interfaces = []
+    dynamicInterfaces = []
     if Self.current === self { Self.current = nil }
   }
 
@@ -166,7 +169,12 @@ public final class Stack {
     leaveLwip()
     timeWait.removeAll(interfaceIndex: index)  // the number may be another interface's one day
     interfaces.removeAll { $0 === interface }
+    dynamicInterfaces.removeAll { $0 === interface }
     netif_remove(interface.netif)
+  }
+
+  func noteDynamic(_ interface: NetworkInterface) {
+    if !dynamicInterfaces.contains(where: { $0 === interface }) { dynamicInterfaces.append(interface) }
   }
 
   /// lwIP asks for the interface of a packet without a bound PCB: the one that is being served, or owns the source.
@@ -195,7 +203,7 @@ public final class Stack {
     let lwip = sys_timeouts_sleeptime()
     var own = min(
       timeWait.nextDeadlineMilliseconds ?? .max, datagrams.neighbours.nextDeadlineMilliseconds ?? .max)
-    for interface in interfaces { own = min(own, interface.dynamicDeadlineMilliseconds ?? .max) }
+    for interface in dynamicInterfaces { own = min(own, interface.dynamicDeadlineMilliseconds ?? .max) }
     own = min(own, recoveryWheel.nextTick ?? .max)
     if !heldAcknowledgements.isEmpty { own = min(own, nowMilliseconds + 1) }
     guard own != .max else { return lwip == .max ? nil : lwip }
@@ -206,7 +214,7 @@ public final class Stack {
   public func runTimers() {
     timeWait.expire(nowMilliseconds: nowMilliseconds)
     tellOfSilentNeighbours()
-    for interface in interfaces { interface.expireDynamic() }
+    for interface in dynamicInterfaces { interface.expireDynamic() }
     runRecoveryTimers()
     sendHeldAcknowledgements()
     guard sys_timeouts_sleeptime() == 0 else { return }
@@ -220,11 +228,12 @@ public final class Stack {
 
   /// Delivers what interfaces sent to their own addresses.
   public func pollLoopback() {
+    guard hasLoopback else { return }
     for interface in interfaces { interface.pollLoopback() }
   }
 
   /// Whether something waits for `pollLoopback`.
-  public var hasLoopback: Bool { interfaces.contains { nc_netif_has_loopback($0.netif) } }
+  public var hasLoopback: Bool { nc_any_loopback() }
 
   /// Takes lwIP's lists over, after each entry that may have made, moved or ended a connection.
   func leaveLwip() {

@@ -13,6 +13,8 @@ struct TimerWheel {
   /// All ticks up to this one are done.
   private var doneTick: UInt64 = 0
   private var count = 0
+  /// The next tick with a key; nil for none.
+  private(set) var nextTick: UInt64?
 
   /// Puts `key` at `tick`, or as near before it as there are slots; returns where.
   mutating func put(_ key: SlabKey, at tick: UInt64, now: UInt64) -> UInt64 {
@@ -22,11 +24,12 @@ struct TimerWheel {
     slots[slot].append(key)
     bits[slot / 64] |= 1 << UInt64(slot % 64)
     count += 1
+    nextTick = min(nextTick ?? tick, tick)
     return tick
   }
 
-  /// The next tick with a key; nil for none.
-  var nextTick: UInt64? {
+  /// The first tick with a key behind those that are done; nil for none.
+  private var firstTick: UInt64? {
     guard count > 0 else { return nil }
     let first = Int((doneTick + 1) % Self.slotCount)
     var word = bits[first / 64] & (UInt64.max << UInt64(first % 64))
@@ -43,9 +46,12 @@ struct TimerWheel {
 
   /// Takes out the keys that are due at `now`, each with the tick it was put at.
   mutating func takeDue(now: UInt64) -> [(key: SlabKey, tick: UInt64)] {
-    guard count > 0 else { return [] }
+    guard let nextTick, nextTick <= now else {
+      doneTick = max(doneTick, now)
+      return []
+    }
     var due: [(SlabKey, UInt64)] = []
-    while let tick = nextTick, tick <= now {
+    while let tick = firstTick, tick <= now {
       let slot = Int(tick % Self.slotCount)
       for key in slots[slot] { due.append((key, tick)) }
       count -= slots[slot].count
@@ -54,6 +60,7 @@ struct TimerWheel {
       doneTick = tick
     }
     doneTick = max(doneTick, now)
+    self.nextTick = firstTick
     return due
   }
 }

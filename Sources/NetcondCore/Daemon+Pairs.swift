@@ -38,6 +38,7 @@ extension Daemon {
   private static let mostEndedPairs = 64
 
   func closeEndedPairs() {
+    guard !endedPairs.isEmpty else { return }
     for fd in endedPairs { close(fd) }
     endedPairs.removeAll(keepingCapacity: true)
   }

@@ -103,6 +103,11 @@ public final class Daemon {
   private var spunCompletions: UInt64 = 0
   private var priority: TurnPriority
   private var gathering = Gathering()
+  private let linkAttention = LinkAttention()
+  /// When the first of the links' deadlines is, unless one has called for attention since.
+  private var linkDeadline = UInt64.max
+  /// When the links are to hear again of how much is received and sent.
+  private var adaptDeadline: UInt64 = 0
   private let signals: SignalSource
   /// When the daemon gives up waiting for connections to end; nil while it serves.
   private var drainDeadline: UInt64?
@@ -188,7 +193,8 @@ public final class Daemon {
     try network.openSocket()
     network.begin(
       LinkContext(
-        ring: ring, receivePool: framePool, frames: frames, kind: Kind.link, number: UInt16(network.number)))
+        ring: ring, receivePool: framePool, frames: frames, kind: Kind.link, number: UInt16(network.number),
+        attention: linkAttention))
     ring.prepareAcceptMultishot(network.listenFd, token: acceptToken(network))
     log.info("network \(network.id): \(network.facts)")
   }
@@ -287,8 +293,7 @@ public final class Daemon {
     replenish()  // before the polls: a tap that ran out of buffers reads on
     repeatPolls()
     replenish()
-    let bulk = stack.bulk
-    for network in networks { network.link.adapt(receivers: bulk.receivers, senders: bulk.senders, now: now) }
+    adaptLinks()
     if drainDeadline != nil, isDrained { return true }
     closeEndedPairs()
     priority.noteTurn(completions: ring.completionCount, isBulk: stack.hasBulk, now: now)
@@ -372,35 +377,57 @@ public final class Daemon {
 
   /// Delivers what waits inside the process. It causes answers that wait in turn: a few rounds save turns.
   private func repeatPolls() {
-    for network in networks {
-      guard let deadline = network.link.deadline else { continue }
-      let now = monotonicNanoseconds()  // the turn may have taken a while
-      if deadline <= now { network.link.expire(now: now) }
-    }
     var rounds = 8
     repeat {
-      for network in networks { network.link.poll() }
+      pollLinks()
       stack.pollLoopback()
       takeEvents()
       rounds -= 1
     } while isPending && rounds > 0
   }
 
+  /// Lets the links do what they wait to do, if there is anything.
+  private func pollLinks() {
+    guard linkAttention.isWanted || linkDeadline < .max else { return }
+    let now = monotonicNanoseconds()  // the turn may have taken a while
+    guard linkAttention.isWanted || linkDeadline <= now else { return }
+    linkAttention.isWanted = false
+    for network in networks {
+      if let deadline = network.link.deadline, deadline <= now { network.link.expire(now: now) }
+      network.link.poll()
+    }
+    linkDeadline = firstLinkDeadline
+  }
+
+  private var firstLinkDeadline: UInt64 { networks.reduce(.max) { min($0, $1.link.deadline ?? .max) } }
+
+  private func adaptLinks() {
+    guard now >= adaptDeadline else { return }
+    adaptDeadline = now + 1_000_000
+    let bulk = stack.bulk
+    for network in networks { network.link.adapt(receivers: bulk.receivers, senders: bulk.senders, now: now) }
+  }
+
   /// Whether there is work that no completion will announce.
   private var isPending: Bool {
-    stack.hasEvents || stack.hasLoopback || networks.contains { $0.link.isPending }
+    stack.hasEvents || stack.hasLoopback || linkAttention.isWanted && networks.contains { $0.link.isPending }
   }
 
   /// How long the loop may sleep; nil: until something completes.
   private var waitNanoseconds: UInt64? {
-    var earliest = UInt64.max
-    for network in networks { earliest = min(earliest, network.link.deadline ?? .max) }
+    if linkAttention.isWanted { linkDeadline = firstLinkDeadline }
+    var earliest = linkDeadline
     // Links count in microseconds, and the turn may have taken a while.
     let time = earliest == .max ? now : monotonicNanoseconds()
     if let timer = stack.nextTimerMilliseconds { earliest = min(earliest, now + UInt64(timer) * 1_000_000) }
-    earliest = min(earliest, drainDeadline ?? .max, retryDeadline ?? .max, arenas?.deadline ?? .max)
-    earliest = min(earliest, control?.deadline ?? .max, appEnds.deadline ?? .max)
-    if let borrowed = borrowedEnds.first { earliest = min(earliest, borrowed.deadline) }
+    // One after the other: min() of more than two makes an array of them.
+    func heed(_ deadline: UInt64?) { if let deadline, deadline < earliest { earliest = deadline } }
+    heed(drainDeadline)
+    heed(retryDeadline)
+    heed(arenas?.deadline)
+    heed(control?.deadline)
+    heed(appEnds.deadline)
+    heed(borrowedEnds.first?.deadline)
     return earliest == .max ? nil : earliest > time ? earliest - time : 0
   }
 
@@ -426,7 +453,7 @@ public final class Daemon {
   }
 
   private func takeEvents() {
-    while let event = stack.nextEvent() {
+    while stack.hasEvents, let event = stack.nextEvent() {
       switch event {
       case .connection(let connection, let owner, let events):
         handle(events, of: connection, socket: SlabKey(bits: owner))

@@ -32,6 +32,7 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   @usableFromInline struct Slot: ~Copyable {
     @usableFromInline var element: Element?
     @usableFromInline var generation: UInt16
+    /// The next slot on the list of free ones; `held` while there is an element, which is looked up faster here than in the Optional.
     @usableFromInline var nextFree: UInt32
 
     @inlinable init(nextFree: UInt32) {
@@ -43,6 +44,7 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
 
   @inlinable static var chunkCapacity: Int { 256 }
   @inlinable static var none: UInt32 { .max }
+  @inlinable static var held: UInt32 { .max - 1 }
 
   @usableFromInline var chunks: [UnsafeMutablePointer<Slot>] = []
   @usableFromInline var firstFree: UInt32 = .max
@@ -53,7 +55,7 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   public var count: Int { @inlinable get { storedCount } }
 
   @inlinable public init(capacity: Int) {
-    precondition(capacity > 0 && capacity < Int(UInt32.max))
+    precondition(capacity > 0 && capacity < Int(Self.held))
     self.capacity = capacity
   }
 
@@ -87,6 +89,7 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
     let slot = slot(index)
     firstFree = slot.pointee.nextFree
     slot.pointee.element = consume element
+    slot.pointee.nextFree = Self.held
     storedCount += 1
     return SlabKey(index: index, generation: slot.pointee.generation)
   }
@@ -95,7 +98,7 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   @inlinable public func pointer(_ key: SlabKey) -> UnsafeMutablePointer<Element>? {
     guard Int(key.index) < chunks.count * Self.chunkCapacity else { return nil }
     let slot = slot(key.index)
-    guard slot.pointee.generation == key.generation, slot.pointee.element != nil else { return nil }
+    guard slot.pointee.generation == key.generation, slot.pointee.nextFree == Self.held else { return nil }
     // An Optional's payload lies at the Optional's address for every layout Swift uses (no offset, tag behind).
     return UnsafeMutableRawPointer(slot).assumingMemoryBound(to: Element.self)
   }
@@ -104,7 +107,7 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   @inlinable public mutating func remove(_ key: SlabKey) -> Element? {
     guard Int(key.index) < chunks.count * Self.chunkCapacity else { return nil }
     let slot = slot(key.index)
-    guard slot.pointee.generation == key.generation, slot.pointee.element != nil else { return nil }
+    guard slot.pointee.generation == key.generation, slot.pointee.nextFree == Self.held else { return nil }
     let element = slot.pointee.element.take()
     slot.pointee.generation = slot.pointee.generation == .max ? 1 : slot.pointee.generation + 1
     slot.pointee.nextFree = firstFree
@@ -119,7 +122,7 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
     keys.reserveCapacity(count)
     for index in 0..<UInt32(chunks.count * Self.chunkCapacity) {
       let slot = slot(index)
-      if slot.pointee.element != nil { keys.append(SlabKey(index: index, generation: slot.pointee.generation)) }
+      if slot.pointee.nextFree == Self.held { keys.append(SlabKey(index: index, generation: slot.pointee.generation)) }
     }
     return keys
   }

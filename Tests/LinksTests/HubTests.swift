@@ -34,7 +34,10 @@ private final class Stage {
 
   /// What each host received since the last time, after all is delivered.
   func deliver() -> [[String]] {
-    while ports[0].isPending { ports[0].poll() }
+    while ports[0].isPending {
+      #expect(loop.attention.take(), "nobody would poll")
+      ports[0].poll()
+    }
     return hosts.map { $0.takeReceived() }
   }
 }
@@ -68,6 +71,7 @@ struct HubTests {
     try stage.send("ping", on: 0, to: .host(1))
     #expect(stage.hosts[1].received.isEmpty)
     #expect(stage.ports.allSatisfy { $0.isPending })
+    #expect(stage.loop.attention.take())
     stage.ports[2].poll()
     #expect(stage.hosts[1].received == ["ping"])
     #expect(stage.deliver()[0] == ["pong"])

@@ -81,6 +81,7 @@ final class ImpairedStage {
   let clock = Clock()
   let link: ImpairedLink
   let maker: FrameMaker
+  private var knownDeadline: UInt64?
 
   init(inbound: Impairment? = nil, outbound: Impairment? = nil) throws {
     loop = try Loop(bufferCount: 4)
@@ -123,6 +124,8 @@ final class ImpairedStage {
   /// Lets time pass, waking the link as its deadlines ask.
   func pass(_ nanoseconds: UInt64) {
     let end = clock.now + nanoseconds
+    if link.deadline != knownDeadline { #expect(loop.attention.take(), "nobody would ask for the deadline") }
+    defer { knownDeadline = link.deadline }
     while let deadline = link.deadline, deadline <= end {
       clock.now = max(clock.now, deadline)
       link.expire(now: clock.now)

@@ -12,6 +12,7 @@ struct Loop {
   let ring: Ring
   let pool: BufferPool
   let frames = FramePool(limit: 4096)
+  let attention = LinkAttention()
 
   init(bufferCount: Int = 64, limit: Capabilities.Limit = .newest) throws {
     ring = try Ring(entries: 64, limit: limit)
@@ -19,7 +20,16 @@ struct Loop {
   }
 
   func context(_ number: UInt16) -> LinkContext {
-    LinkContext(ring: ring, receivePool: pool, frames: frames, kind: 1, number: number)
+    LinkContext(
+      ring: ring, receivePool: pool, frames: frames, kind: 1, number: number, attention: attention)
+  }
+}
+
+extension LinkAttention {
+  /// Whether a link has called since the last time.
+  func take() -> Bool {
+    defer { isWanted = false }
+    return isWanted
   }
 }
 

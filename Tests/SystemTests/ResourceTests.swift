@@ -67,6 +67,18 @@ extension SystemTests {
       }
     }
 
+    @Test("the daemon has one thread", .needsTap)
+    func oneThread() throws {
+      let stage = try TapStage()
+      let server = try BenchServer(stage.binaries, address: Address.peer, stage.kernel)
+      let bulk = BenchClient.command(stage.binaries, "duplex", server.endpoint, ["--bytes", "10000000"])
+      #expect(try BenchClient.run(stage.app(bulk), seconds: 60).verified)
+      // io_uring's workers are listed, too, but run none of the daemon's code.
+      let tasks = "/proc/\(stage.daemon.pid)/task"
+      let names = try run(Command("/bin/sh", ["-c", "cat \(tasks)/*/comm"]), seconds: 10).checked().standardOutput
+      #expect(names.split(separator: "\n").filter { !$0.hasPrefix("iou-") } == ["netcond"])
+    }
+
     @Test("an app killed with open connections leaves nothing behind")
     func killedApp() throws {
       let stage = try HubStage()

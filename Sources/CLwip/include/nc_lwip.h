@@ -151,6 +151,13 @@ static inline void nc_netif_set_mtu6(struct netif *netif, u16_t mtu) {
 /// Whether packets that the netif sent to itself wait for netif_poll().
 static inline bool nc_netif_has_loopback(const struct netif *netif) { return netif->loop_first != NULL; }
 
+/// The same of any netif.
+static inline bool nc_any_loopback(void) {
+  for (const struct netif *netif = netif_list; netif != NULL; netif = netif->next)
+    if (nc_netif_has_loopback(netif)) return true;
+  return false;
+}
+
 /// Makes the netif the first that lwIP's routing asks.
 static inline void nc_netif_move_to_front(struct netif *netif) {
   for (struct netif **at = &netif_list; *at != NULL; at = &(*at)->next) {

@@ -20,4 +20,8 @@
 
 typedef unsigned int sys_prot_t;
 
+// Byte order by an instruction, not by a call of lwIP's function (lwip/def.h).
+#define lwip_htons(x) ((u16_t)__builtin_bswap16((u16_t)(x)))
+#define lwip_htonl(x) ((u32_t)__builtin_bswap32((u32_t)(x)))
+
 #endif
