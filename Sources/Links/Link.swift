@@ -69,8 +69,8 @@ public final class LinkAttention {
   public init() {}
 }
 
-/// What a link gets from the loop it runs in.
-public struct LinkContext {
+/// What a link gets from the loop it runs in. (A class: a link takes it out of an Optional for each frame.)
+public final class LinkContext {
   public let ring: Ring
   /// Buffers for whole received frames, one frame each.
   public let receivePool: BufferPool

@@ -2,7 +2,7 @@ internal import Glibc
 
 /// What kind of socket it is, as far as its options depend on it.
 struct SocketKind: Equatable {
-  enum Transport { case stream, datagram, ping }
+  enum Transport: Int, CaseIterable { case stream, datagram, ping }
   var transport = Transport.stream
   var isV6 = false
 }

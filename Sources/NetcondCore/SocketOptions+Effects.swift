@@ -4,8 +4,16 @@ internal import LwipGlue
 /// What the daemon asks of a socket's options: the effects that they have.
 extension SocketOptions {
   func value(_ key: Key) -> Int32 {
-    values[key] ?? Self.level(key.level, of: kind)?.rules[key.name]?.initial(kind) ?? 0
+    if !values.isEmpty, let value = values[key] { return value }
+    return Self.initialValues[key, kind] ?? initialValue(key)
   }
+
+  private func initialValue(_ key: Key) -> Int32 {
+    Self.level(key.level, of: kind)?.rules[key.name]?.initial(kind) ?? 0
+  }
+
+  private static let initialValues = InitialValues { SocketOptions($1).initialValue($0) }
+
   /// The value that the app has set; nil where it has not.
   func explicit(_ key: Key) -> Int32? { values[key] }
 
