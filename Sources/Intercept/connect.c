@@ -77,8 +77,12 @@ static int await_outcome(int fd, int pending) {
     default: return -error;
     }
     struct nc_name name;
+    uint8_t seen = nc_hint_byte(fd);
     if (!nc_identify(fd, &name)) return -EBADF;
-    if (name.state == NC_STATE_CONNECTED) return collect(fd, 0);
+    if (name.state == NC_STATE_CONNECTED) {
+      nc_hint_settle(fd, seen);
+      return collect(fd, 0);
+    }
     if (name.state == NC_STATE_FAILED) return outcome_of_closed(fd, EPIPE);
     struct pollfd writable = {.fd = fd, .events = POLLOUT};
     int ready = poll(&writable, 1, -1);
@@ -148,8 +152,9 @@ static int begin(int fd, const struct nc_name *name, const struct sockaddr *addr
   host.port = 0;
   uint64_t key = nc_route_hash(name->daemon_nonce, &host);
   bool may_post = name->state == NC_STATE_NEW && host.family == name->family && nc_route_is_known(key);
-  if (may_post && (nc_marks(fd) & (NC_MARK_BEGUN | NC_MARK_NAMED | NC_MARK_SHUT | NC_MARK_COLLECTED)) == 0) {
-    nc_mark(fd, NC_MARK_BEGUN);
+  int marks = may_post ? nc_marks(fd) : 0;
+  if (may_post && (marks & (NC_MARK_BEGUN | NC_MARK_NAMED | NC_MARK_SHUT | NC_MARK_COLLECTED)) == 0) {
+    nc_set_marks(fd, marks | NC_MARK_BEGUN);
     error = nc_post(&request, fd);
     return error == 0 ? -EINPROGRESS : error;
   }
