@@ -84,8 +84,7 @@ public final class LinkContext {
   ///   - number: which link, in the owner's high 16 bits.
   ///   - attention: one for all links of a loop.
   public init(
-    ring: Ring, receivePool: BufferPool, frames: FramePool, kind: UInt8, number: UInt16,
-    attention: LinkAttention = LinkAttention()
+    ring: Ring, receivePool: BufferPool, frames: FramePool, kind: UInt8, number: UInt16, attention: LinkAttention
   ) {
     self.ring = ring
     self.receivePool = receivePool

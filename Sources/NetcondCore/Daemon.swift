@@ -103,11 +103,11 @@ public final class Daemon {
   private var spunCompletions: UInt64 = 0
   private var priority: TurnPriority
   private var gathering = Gathering()
-  private let linkAttention = LinkAttention()
+  let linkAttention = LinkAttention()
   /// When the first of the links' deadlines is, unless one has called for attention since.
-  private var linkDeadline = UInt64.max
+  var linkDeadline = UInt64.max
   /// When the links are to hear again of how much is received and sent.
-  private var adaptDeadline: UInt64 = 0
+  var adaptDeadline: UInt64 = 0
   private let signals: SignalSource
   /// When the daemon gives up waiting for connections to end; nil while it serves.
   private var drainDeadline: UInt64?
@@ -203,30 +203,6 @@ public final class Daemon {
   func serve(_ server: ControlServer, home: Home) {
     control = server
     server.start(ring, kind: Kind.control) { [unowned self] in answer($0, home: home, token: home.token) }
-  }
-
-  private func makeLink(_ configuration: NetworkConfiguration) throws -> any Link {
-    let wire = try makeWire(configuration)
-    var (inbound, outbound) = (configuration.impairmentIn, configuration.impairmentOut)
-    guard inbound != nil || outbound != nil else { return wire }
-    let seed = UInt64.random(in: 0...999_999_999)  // told, so that the run can be repeated
-    if inbound?.seed == nil { inbound?.seed = seed }
-    if outbound?.seed == nil { outbound?.seed = seed }
-    for (direction, impairment) in [("in", inbound), ("out", outbound)] {
-      if let impairment { log.notice("network \(configuration.id): impair-\(direction)=\(impairment)") }
-    }
-    return ImpairedLink(wire, inbound: inbound, outbound: outbound)
-  }
-
-  private func makeWire(_ configuration: NetworkConfiguration) throws -> any Link {
-    switch configuration.link {
-    case .hub(let name):
-      let hub = hubs[name] ?? Hub(name: name)
-      hubs[name] = hub
-      return hub.makePort(mtu: configuration.mtu ?? 1500)
-    case .tap(let name):
-      return try TapLink(name: name, mtu: configuration.mtu, wantsOffloads: Stack.isSourceBuild)
-    }
   }
 
   func acceptToken(_ network: Network) -> Token {
@@ -386,31 +362,9 @@ public final class Daemon {
     } while isPending && rounds > 0
   }
 
-  /// Lets the links do what they wait to do, if there is anything.
-  private func pollLinks() {
-    guard linkAttention.isWanted || linkDeadline < .max else { return }
-    let now = monotonicNanoseconds()  // the turn may have taken a while
-    guard linkAttention.isWanted || linkDeadline <= now else { return }
-    linkAttention.isWanted = false
-    for network in networks {
-      if let deadline = network.link.deadline, deadline <= now { network.link.expire(now: now) }
-      network.link.poll()
-    }
-    linkDeadline = firstLinkDeadline
-  }
-
-  private var firstLinkDeadline: UInt64 { networks.reduce(.max) { min($0, $1.link.deadline ?? .max) } }
-
-  private func adaptLinks() {
-    guard now >= adaptDeadline else { return }
-    adaptDeadline = now + 1_000_000
-    let bulk = stack.bulk
-    for network in networks { network.link.adapt(receivers: bulk.receivers, senders: bulk.senders, now: now) }
-  }
-
   /// Whether there is work that no completion will announce.
   private var isPending: Bool {
-    stack.hasEvents || stack.hasLoopback || linkAttention.isWanted && networks.contains { $0.link.isPending }
+    stack.hasEvents || stack.hasLoopback || linksArePending
   }
 
   /// How long the loop may sleep; nil: until something completes.

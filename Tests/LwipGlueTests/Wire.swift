@@ -217,7 +217,8 @@ final class HubMedium: Medium {
   init(frames: FramePool) throws {
     let ring = try Ring(entries: 8)
     let pool = try BufferPool(ring: ring, group: 1, bufferBytes: 4096, count: 1, ringDepth: 1)
-    context = LinkContext(ring: ring, receivePool: pool, frames: frames, kind: 1, number: 0)
+    context = LinkContext(
+      ring: ring, receivePool: pool, frames: frames, kind: 1, number: 0, attention: LinkAttention())
   }
 
   func attach(_ host: Host) {
