@@ -77,12 +77,8 @@ static int await_outcome(int fd, int pending) {
     default: return -error;
     }
     struct nc_name name;
-    uint8_t seen = nc_hint_byte(fd);
-    if (!nc_identify(fd, &name)) return -EBADF;
-    if (name.state == NC_STATE_CONNECTED) {
-      nc_hint_settle(fd, seen);
-      return collect(fd, 0);
-    }
+    if (!nc_look(fd, &name)) return -EBADF;
+    if (name.state == NC_STATE_CONNECTED) return collect(fd, 0);
     if (name.state == NC_STATE_FAILED) return outcome_of_closed(fd, EPIPE);
     struct pollfd writable = {.fd = fd, .events = POLLOUT};
     int ready = poll(&writable, 1, -1);

@@ -11,14 +11,7 @@
 
 #include "exports.h"
 
-static inline bool is_ours(int fd, struct nc_name *name) {
-  if (!nc_active()) return false;
-  uint8_t seen = nc_hint_byte(fd);
-  if (!nc_identify(fd, name)) return false;
-  // Programs ask for SO_ERROR, or set an option, before they send: then what they send need not be looked at again.
-  if (name->type == SOCK_STREAM && name->state == NC_STATE_CONNECTED) nc_hint_settle(fd, seen);
-  return true;
-}
+static inline bool is_ours(int fd, struct nc_name *name) { return nc_active() && nc_look(fd, name); }
 
 NC_EXPORT int socket(int domain, int type, int protocol) {
   if (!nc_active() || !nc_wants(domain, type)) return nc_native()->socket(domain, type, protocol);

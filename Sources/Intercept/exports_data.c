@@ -25,12 +25,10 @@ enum way {
 // Where a call on `fd` goes; `name` is filled in for WAY_HERE.
 static enum way find_way(int fd, bool is_plain, struct nc_name *name) {
   if (is_foreign(fd)) return WAY_FOREIGN;
-  uint8_t seen = nc_hint_byte(fd);
-  if (is_plain && (seen & 3) == NC_HINT_STREAM) return WAY_STREAM;
-  if (!nc_identify(fd, name)) return WAY_FOREIGN;
-  if (name->type != SOCK_STREAM || name->state != NC_STATE_CONNECTED) return WAY_HERE;
-  nc_hint_settle(fd, seen);
-  return is_plain ? WAY_STREAM : WAY_HERE;
+  if (is_plain && nc_hint(fd) == NC_HINT_STREAM) return WAY_STREAM;
+  if (!nc_look(fd, name)) return WAY_FOREIGN;
+  bool is_connection = name->type == SOCK_STREAM && name->state == NC_STATE_CONNECTED;
+  return is_plain && is_connection ? WAY_STREAM : WAY_HERE;
 }
 
 static inline bool is_plain_send(int flags) { return (flags & ~PLAIN_SEND) == 0; }

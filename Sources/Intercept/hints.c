@@ -8,7 +8,7 @@
 // kin, SCM_RIGHTS, pidfd_getfd, and from the program before exec (nc_hints_begin).
 //
 // A mark is a byte: two bits of kind and six of a count that every new mark raises, so that a thread which has looked at
-// a socket (nc_hint_settle) cannot mark the one that took its number meanwhile.
+// a socket (nc_look) cannot mark the one that took its number meanwhile.
 #include <dirent.h>
 #include <fcntl.h>
 
@@ -31,11 +31,19 @@ void nc_hint_copy(int from, int to) {
   if (kind != NC_HINT_FOREIGN) nc_hint_mark(to, NC_HINT_LOOK);
 }
 
-void nc_hint_settle(int fd, uint8_t seen) {
+// Turns NC_HINT_LOOK into NC_HINT_STREAM, unless the number was given away since its byte was `seen`.
+static void settle(int fd, uint8_t seen) {
   nc_spin_learn_once(fd);
   if (fd < 0 || fd >= NC_HINT_END || (seen & KIND_MASK) != NC_HINT_LOOK) return;
   uint8_t settled = (uint8_t)((seen & ~KIND_MASK) | NC_HINT_STREAM);
   (void)__atomic_compare_exchange_n(&nc_hints[fd], &seen, settled, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+bool nc_look(int fd, struct nc_name *name) {
+  uint8_t seen = nc_hint_byte(fd);
+  if (!nc_identify(fd, name)) return false;
+  if (name->type == SOCK_STREAM && name->state == NC_STATE_CONNECTED) settle(fd, seen);
+  return true;
 }
 
 // Connections are settled at once: a program may shut itself into a sandbox (seccomp) in which reading is allowed, but

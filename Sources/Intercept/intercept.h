@@ -245,8 +245,8 @@ static inline enum nc_hint nc_hint(int fd) { return (enum nc_hint)(nc_hint_byte(
 void nc_hint_mark(int fd, enum nc_hint kind);
 /// Notes that `to` is a copy of `from`.
 void nc_hint_copy(int from, int to);
-/// Turns NC_HINT_LOOK into NC_HINT_STREAM, unless the number was given away since its byte was `seen`.
-void nc_hint_settle(int fd, uint8_t seen);
+/// nc_identify(); and a connection is known for one from then on: what is sent on it need not be looked at again.
+bool nc_look(int fd, struct nc_name *name);
 /// Looks at the fds that the process began with.
 void nc_hints_begin(void);
 
