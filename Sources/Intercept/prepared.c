@@ -83,11 +83,12 @@ static bool is_alive(int fd) {
 
 // Makes of a fetched end what the daemon makes of those that it passes: unwritable, and marked.
 static bool finish(int fd, const struct nc_prepared *prepared) {
-  static const char filler[8192]; // more than it takes
+  static const char filler[8192]; // the daemon asks for no more
   const int least = 1;
-  if (nc_raw_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) != 0) return false;
-  long filled = nc_raw(SYS_sendto, fd, (long)filler, sizeof filler, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+  if (prepared->filler_bytes > sizeof filler) return false;
+  long filled = nc_raw(SYS_sendto, fd, (long)filler, prepared->filler_bytes, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
   if (filled != (long)prepared->filler_bytes) return false;
+  if (nc_raw_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) != 0) return false;
   nc_set_marks(fd, prepared->marks);
   return true;
 }

@@ -12,6 +12,7 @@ extension NetworkInterface {
 
   func outputV4(_ p: UnsafeMutablePointer<pbuf>?, _ destination: UnsafePointer<ip4_addr_t>?) -> err_t {
     guard let p, let destination else { return err_t(ERR_ARG.rawValue) }
+    if stack.holdsBack(from: netif) { return err_t(ERR_WOULDBLOCK.rawValue) }
     let target = IPAddress(bytes: destination, isV6: false)
     if Stack.isSourceBuild, addresses.contains(where: { $0.address == target }) { return netif_loop_output(netif, p) }
     let header = p.pointee.payload.assumingMemoryBound(to: UInt8.self)
@@ -31,6 +32,7 @@ extension NetworkInterface {
 
   func outputV6(_ p: UnsafeMutablePointer<pbuf>?, _ destination: UnsafePointer<ip6_addr_t>?) -> err_t {
     guard let p, let destination else { return err_t(ERR_ARG.rawValue) }
+    if stack.holdsBack(from: netif) { return err_t(ERR_WOULDBLOCK.rawValue) }
     let header = p.pointee.payload.assumingMemoryBound(to: UInt8.self)
     let target = IPAddress(bytes: destination, isV6: true)
     let limit = limit(to: target, transport: header[6])

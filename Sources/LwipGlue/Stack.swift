@@ -70,6 +70,9 @@ public final class Stack {
   var activity = Activity()
   /// Connections whose acknowledgement waits, and until when, in microseconds; some may have been sent since.
   var heldAcknowledgements: Deque<(key: SlabKey, deadline: UInt64)> = []
+  var answers = AwaitedAnswers()
+  /// Whether there is much to do at present: what can wait a little for company should.
+  public var isBusy = false
   var pathTimes = PathTimes()
   var portCounter = UInt32.random(in: 0...65_535)
   var datagrams = DatagramState()
@@ -206,6 +209,9 @@ public final class Stack {
     for interface in dynamicInterfaces { own = min(own, interface.dynamicDeadlineMilliseconds ?? .max) }
     own = min(own, recoveryWheel.nextTick ?? .max)
     if !heldAcknowledgements.isEmpty { own = min(own, nowMilliseconds + 1) }
+    if let (_, deadline, _) = answers.queue.first {
+      own = min(own, nowMilliseconds + (deadline > nowMicroseconds ? (deadline - nowMicroseconds) / 1000 : 0) + 1)
+    }
     guard own != .max else { return lwip == .max ? nil : lwip }
     return min(lwip, UInt32(clamping: own > nowMilliseconds ? own - nowMilliseconds : 0))
   }
@@ -237,6 +243,7 @@ public final class Stack {
 
   /// Takes lwIP's lists over, after each entry that may have made, moved or ended a connection.
   func leaveLwip() {
+    answers.established = nil
     blocks.park()
     timeWait.sweep(blocks, nowMilliseconds: nowMilliseconds)
   }

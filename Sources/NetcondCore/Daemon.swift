@@ -255,8 +255,10 @@ public final class Daemon {
   func turn() -> Bool {
     now = monotonicNanoseconds()
     stack.setTime(nanoseconds: now)
+    let completionsBefore = ring.completionCount
     ring.drain { dispatch($0) }
     emptyWire()
+    stack.isBusy = ring.completionCount - completionsBefore >= Self.busyCompletions
     takeRequests()
     takeEvents()
     stack.runTimers()
@@ -276,6 +278,9 @@ public final class Daemon {
     wait()
     return false
   }
+
+  /// So many completions in a turn are of several connections.
+  private static let busyCompletions: UInt64 = 4
 
   /// Submits what was prepared, and sleeps until something completes or a timer is due. With `spinNanoseconds` it looks
   /// for completions first, so that none has to wake it: waking an idle CPU takes longer than the rest of a round trip.

@@ -32,23 +32,32 @@ enum Pair {
   }
 
   /// Makes the app's end unwritable. Returns how many bytes the daemon has to drain.
-  static func fill(app: Int32) -> Int {
-    setSendBuffer(app, 1)
-    var filled = 0
-    // More than it takes: what a send without waiting leaves has found it full.
-    withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 1) { filler in
+  static func fill(app: Int32) -> Int { fill(app: app, bytes: fillerBytes) }
+
+  /// One message, which is one piece of the kernel's memory to make and to take away, and then a send buffer that is smaller.
+  private static func fill(app: Int32, bytes: Int) -> Int {
+    let filled = withUnsafeTemporaryAllocation(byteCount: bytes, alignment: 1) { filler in
       filler.initializeMemory(as: UInt8.self, repeating: 0)
-      var count = 0
-      repeat {
-        count = send(app, filler.baseAddress, filler.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
-        filled += max(0, count)
-      } while count == filler.count
+      return send(app, filler.baseAddress, bytes, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
     }
-    return filled
+    setSendBuffer(app, 1)
+    return max(0, filled)
   }
 
-  /// What `fill` puts into an app's end, always: measured once, 0 where that fails.
-  static let fillerBytes = measured { fill(app: $0.app) }
+  /// The least message that fills an app's end, in bytes: measured once, 0 where none does. It depends on what sizes the kernel
+  /// allocates: a little less than 4096 are kept in 8192.
+  static let fillerBytes =
+    stride(from: 512, through: largestFillerBytes, by: 256).first { bytes in
+      measured { fill(app: $0.app, bytes: bytes) == bytes && isFull(app: $0.app) ? bytes : 0 } > 0
+    } ?? largestFillerBytes
+
+  /// What a program's library has to send.
+  private static let largestFillerBytes = 8192
+
+  private static func isFull(app: Int32) -> Bool {
+    var byte: UInt8 = 0
+    return send(app, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) < 0 && errno == EAGAIN
+  }
 
   /// The kernel's memory that one accept record holds until it is taken: measured once, 0 where that fails.
   static let recordMemory = measured { pair in

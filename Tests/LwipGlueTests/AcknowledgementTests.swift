@@ -96,4 +96,134 @@ extension StackTests {
       }
     }
   }
+
+  /// Acknowledgements that the app's answer carries where much is to do.
+  @Suite struct AwaitedAnswers {
+    private static let longest: UInt64 = 12_000_000  // 10 ms, and the timer's grain
+
+    /// Segments that one host has sent since the last look, but for SYNs.
+    private func segments(_ world: World, from origin: Int) -> [WireFrame] {
+      world.wire.takeCaptured().filter { $0.isTCP && $0.origin == origin && !$0.flags.contains(.syn) }
+    }
+
+    private func connect(_ world: World) throws -> (client: Peer, service: Service) {
+      world.wire.isCapturing = true
+      let service = try world.listen(1)
+      let client = try world.connect(0, to: world.hosts[1].address(), port: 80)
+      #expect(world.run(seconds: 1) { client.isEstablished })
+      return (client, service)
+    }
+
+    @Test func `a request acknowledges the handshake`() throws {
+      try World.with { world in
+        world.stack.isBusy = true
+        let (client, service) = try connect(world)
+        #expect(segments(world, from: 0).isEmpty)
+        #expect(service.accepted.isEmpty)
+        client.send("request")
+        #expect(world.run(seconds: 1) { service.accepted.first?.text == "request" })
+        let sent = segments(world, from: 0)
+        #expect(sent.count == 1)
+        #expect(sent.first?.payloadBytes == 7)
+      }
+    }
+
+    @Test func `a handshake that no request follows is acknowledged soon`() throws {
+      try World.with { world in
+        world.stack.isBusy = true
+        let (client, service) = try connect(world)
+        let start = world.now
+        #expect(world.run(seconds: 1) { service.accepted.count == 1 })
+        #expect(world.now - start <= Self.longest)
+        service.accepted[0].send("greeting")  // by the server that speaks first
+        #expect(world.run(seconds: 1) { client.text == "greeting" })
+      }
+    }
+
+    @Test func `who has little to do acknowledges at once`() throws {
+      try World.with { world in
+        let (client, service) = try connect(world)
+        #expect(segments(world, from: 0).count == 1)
+        client.send("request")
+        #expect(world.run(seconds: 1) { service.accepted.first?.text == "request" })
+        _ = segments(world, from: 1)
+        client.send("", end: true)
+        #expect(world.run(seconds: 1) { service.accepted[0].isEnded })
+        let start = world.now
+        #expect(world.run(seconds: 1) { !segments(world, from: 1).isEmpty })
+        #expect(world.now - start < 1_000_000)
+      }
+    }
+
+    @Test func `where servers speak first nothing is held for long`() throws {
+      try World.with { world in
+        world.stack.isBusy = true
+        let service = try world.listen(1)
+        var slow = 0
+        for number in 1...100 {
+          let client = try world.connect(0, to: world.hosts[1].address(), port: 80)
+          let start = world.now
+          #expect(world.run(seconds: 1) { service.accepted.count == number })
+          if world.now - start > 2_000_000 { slow += 1 }
+          service.accepted[number - 1].send("greeting")
+          #expect(world.run(seconds: 1) { client.text == "greeting" })
+        }
+        #expect((1...20).contains(slow))
+      }
+    }
+
+    @Test func `our end acknowledges the peer's`() throws {
+      try World.with { world in
+        let (client, server) = try world.connected()
+        client.send("request")
+        #expect(world.run(seconds: 1) { server.text == "request" })
+        server.send("answer")
+        #expect(world.run(seconds: 1) { client.text == "answer" })
+        world.run(seconds: 1)  // what is acknowledged late is
+        world.stack.isBusy = true
+        world.wire.isCapturing = true
+        client.send("", end: true)
+        #expect(world.run(seconds: 1) { server.isEnded })
+        #expect(segments(world, from: 1).isEmpty)
+        server.close()
+        #expect(world.run(seconds: 1) { client.isEnded })
+        let sent = segments(world, from: 1)
+        #expect(sent.count == 1)
+        #expect(sent.first?.flags.contains(.fin) == true)
+      }
+    }
+
+    @Test func `an end that ours does not follow is acknowledged soon`() throws {
+      try World.with { world in
+        let (client, server) = try world.connected()
+        world.stack.isBusy = true
+        client.send("", end: true)
+        #expect(world.run(seconds: 1) { server.isEnded })
+        world.wire.isCapturing = true
+        let start = world.now
+        var first: [WireFrame] = []
+        #expect(
+          world.run(seconds: 1) {
+            first = segments(world, from: 1); return !first.isEmpty
+          })
+        #expect(world.now - start <= Self.longest)
+        #expect(first.first?.payloadBytes == 0)
+        server.send("late answer")
+        #expect(world.run(seconds: 1) { client.text == "late answer" })
+      }
+    }
+
+    @Test func `an end behind bytes that are not acknowledged is acknowledged at once`() throws {
+      try World.with { world in
+        let (client, server) = try world.connected()
+        world.stack.isBusy = true
+        client.send("bytes")
+        #expect(world.run(seconds: 1) { server.text == "bytes" })
+        world.wire.isCapturing = true
+        client.send("", end: true)
+        #expect(world.run(seconds: 1) { server.isEnded })
+        #expect(segments(world, from: 1).count == 1)
+      }
+    }
+  }
 }

@@ -51,18 +51,28 @@ static inline bool nc_tcp_acknowledges(const struct tcp_pcb *pcb) { return (pcb-
 /// Whether an acknowledgement waits for company.
 static inline bool nc_tcp_owes_acknowledgement(const struct tcp_pcb *pcb) { return (pcb->flags & TF_ACK_DELAY) != 0; }
 
-/// Lets an acknowledgement wait that lwIP is about to send; false where it must not: something is missing before what has
-/// come, or the connection ends.
-static inline bool nc_tcp_hold_acknowledgement(struct tcp_pcb *pcb) {
+static inline bool nc_tcp_defer_acknowledgement(struct tcp_pcb *pcb, enum tcp_state state) {
 #if TCP_QUEUE_OOSEQ
   if (pcb->ooseq != NULL) return false;
 #endif
-  if (pcb->state != ESTABLISHED) return false;
+  if (pcb->state != state) return false;
   if ((pcb->flags & TF_ACK_NOW) != 0) {
     tcp_clear_flags(pcb, TF_ACK_NOW);
     tcp_set_flags(pcb, TF_ACK_DELAY);
   }
   return true;
+}
+
+/// Lets an acknowledgement wait that lwIP is about to send; false where it must not: something is missing before what has
+/// come, or the connection ends.
+static inline bool nc_tcp_hold_acknowledgement(struct tcp_pcb *pcb) {
+  return nc_tcp_defer_acknowledgement(pcb, ESTABLISHED);
+}
+
+/// The same of the peer's end, while we have not ended, and of nothing else: where something was to be acknowledged before,
+/// the segment with the end has made lwIP forget its delay (tcp_ack()).
+static inline bool nc_tcp_hold_end_acknowledgement(struct tcp_pcb *pcb) {
+  return nc_tcp_owes_acknowledgement(pcb) && nc_tcp_defer_acknowledgement(pcb, CLOSE_WAIT);
 }
 
 /// By how much the window must have opened before lwIP tells of it by itself; in bytes.
