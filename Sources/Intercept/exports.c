@@ -91,6 +91,8 @@ NC_EXPORT int getsockopt(int fd, int level, int option, void *value, socklen_t *
 }
 
 NC_EXPORT int setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
+  int mirror = nc_toggle_to_set_again(fd, level, option);
+  if (mirror != 0) return (int)finish(nc_raw_setsockopt(fd, SOL_SOCKET, mirror, value, length));
   struct nc_name name;
   if (!is_ours(fd, &name)) return nc_native()->setsockopt(fd, level, option, value, length);
   if (name.state == NC_STATE_DATAGRAM) nc_datagram_settle(fd);

@@ -32,12 +32,12 @@ static bool stands(int fd) {
   return nc_raw_getsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, &length) == 0 && priority == NC_STANDING;
 }
 
-static bool is_marked(int marks) { return (marks & NC_MARK_STREAM_MASK) == NC_MARK_STREAM; }
+bool nc_is_marked(int marks) { return (marks & NC_MARK_STREAM_MASK) == NC_MARK_STREAM; }
 
 // What marks tell: all but the addresses, which are of family 0 then.
 static bool read_marks(int fd, struct nc_name *name) {
   int marks = nc_marks(fd);
-  if (!is_marked(marks)) return false;
+  if (!nc_is_marked(marks)) return false;
   memset(name, 0, sizeof *name);
   name->family = (marks & NC_MARK_V6) != 0 ? AF_INET6 : AF_INET;
   name->type = SOCK_STREAM;
@@ -67,7 +67,7 @@ bool nc_identify(int fd, struct nc_name *name) {
 
 bool nc_made_by_socket(int fd) {
   int marks = nc_marks(fd);
-  return is_marked(marks) && (marks & NC_MARK_MADE) != 0;
+  return nc_is_marked(marks) && (marks & NC_MARK_MADE) != 0;
 }
 
 uint64_t nc_cookie(int fd) {

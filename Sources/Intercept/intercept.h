@@ -201,6 +201,8 @@ uint64_t nc_cookie(int fd);
 
 /// The marks of a socket: the complement of its SO_INCOMING_CPU, which is -1 at the start (socket(7), Linux 4.4).
 int nc_marks(int fd);
+/// Whether marks are those of a stream, which the daemon makes: no other socket has such.
+bool nc_is_marked(int marks);
 void nc_mark(int fd, int marks);
 /// Makes them the only ones.
 void nc_set_marks(int fd, int marks);
@@ -381,6 +383,8 @@ void nc_copy_timeouts(int from, int to);
 /// is the kernel's own; 0: the daemon is to be asked.
 int nc_toggle_to_set(int fd, const struct nc_name *name, int level, int option);
 int nc_toggle_to_read(int fd, const struct nc_name *name, int level, int option);
+/// The same for setting without a name, of a connection that is known as one: a server does it twice for each answer.
+int nc_toggle_to_set_again(int fd, int level, int option);
 /// The NC_OPTION_ flags of a request that turns such an option on or off.
 int nc_toggle_flags(int fd, const struct nc_name *name, int level, int option, bool is_on);
 /// Notes that the daemon has taken such a request; `coalesces` is its reply.

@@ -19,10 +19,20 @@ static int mirror_of(int level, int option) {
   return option == TCP_NODELAY ? SO_DONTROUTE : option == TCP_CORK ? SO_BROADCAST : 0;
 }
 
+static bool is_taken(int marks, int option) {
+  return (marks & (option == TCP_NODELAY ? NC_MARK_NODELAY : NC_MARK_COALESCES)) != 0;
+}
+
 int nc_toggle_to_read(int fd, const struct nc_name *name, int level, int option) {
   int mirror = name->type == SOCK_STREAM ? mirror_of(level, option) : 0;
-  if (mirror == 0) return 0;
-  return (nc_marks(fd) & (option == TCP_NODELAY ? NC_MARK_NODELAY : NC_MARK_COALESCES)) != 0 ? mirror : 0;
+  return mirror != 0 && is_taken(nc_marks(fd), option) ? mirror : 0;
+}
+
+int nc_toggle_to_set_again(int fd, int level, int option) {
+  int mirror = mirror_of(level, option);
+  if (mirror == 0 || nc_hint(fd) != NC_HINT_STREAM) return 0;
+  int marks = nc_marks(fd); // the number may be a foreign file's by now
+  return nc_is_marked(marks) && is_taken(marks, option) ? mirror : 0;
 }
 
 int nc_toggle_to_set(int fd, const struct nc_name *name, int level, int option) {

@@ -150,6 +150,13 @@ static void options_toggled(void) {
   }
   CHECK(wait(NULL) > 0 && option_of(copy, IPPROTO_TCP, TCP_NODELAY) == 0 && option_of(copy, IPPROTO_TCP, TCP_CORK) == 0);
   CHECK(command("ops") == before);
+  // The number goes to a foreign socket, which the library does not see.
+  int one = 1, pair[2];
+  CHECK(fclose(fdopen(copy, "r+")) == 0);
+  CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0 && pair[0] == copy);
+  FAILS(setsockopt(copy, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), EOPNOTSUPP);
+  FAILS(setsockopt(copy, IPPROTO_TCP, TCP_CORK, &one, sizeof one), EOPNOTSUPP);
+  CHECK(option_of(copy, SOL_SOCKET, SO_DONTROUTE) == 0 && option_of(copy, SOL_SOCKET, SO_BROADCAST) == 0);
 }
 
 // A socket that connects again after a failure keeps what was set last, whether the daemon knows of it or not.
