@@ -6,13 +6,19 @@
 //
 // TCP_CORK. The first corks are exact: the daemon holds back what fills no segment until uncorked. A socket that goes on
 // corking builds messages; then the daemon is asked to coalesce, which is to take what lies in the pair already before it
-// sends a part of a segment, and the setting is a flag likewise (SO_BROADCAST).
+// sends a part of a segment, and the setting is a flag likewise (SO_BROADCAST). A program that has corked many times is a server
+// that does so for each answer: of its next connections that is asked at once, for two round trips to the daemon are much of
+// a short one.
 //
 // Both only for connections: listeners pass their options on, and what is not connected yet may still fail.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
 #include "intercept.h"
+
+// Exact corks of this process, and of how many on its connections coalesce from the start.
+static unsigned exact_corks;
+enum { MANY_CORKS = 16 };
 
 static int mirror_of(int level, int option) {
   if (level != IPPROTO_TCP) return 0;
@@ -41,7 +47,8 @@ int nc_toggle_to_set(int fd, const struct nc_name *name, int level, int option) 
 
 int nc_toggle_flags(int fd, const struct nc_name *name, int level, int option, bool is_on) {
   if (level != IPPROTO_TCP || option != TCP_CORK || !is_on || name->state != NC_STATE_CONNECTED) return 0;
-  return (nc_marks(fd) & NC_MARK_CORKS) == NC_MARK_CORKS ? NC_OPTION_COALESCE : 0;
+  bool corks_often = __atomic_load_n(&exact_corks, __ATOMIC_RELAXED) >= MANY_CORKS;
+  return corks_often || (nc_marks(fd) & NC_MARK_CORKS) == NC_MARK_CORKS ? NC_OPTION_COALESCE : 0;
 }
 
 static void set_mirror(int fd, int mirror, int is_on) {
@@ -59,6 +66,7 @@ void nc_toggle_taken(int fd, int level, int option, bool is_on, bool coalesces) 
     set_mirror(fd, mirror, is_on);
     nc_mark(fd, NC_MARK_COALESCES);
   } else if (is_on) {
+    (void)__atomic_fetch_add(&exact_corks, 1, __ATOMIC_RELAXED);
     nc_mark(fd, (NC_MARK_FIRST_CORK | (nc_marks(fd) & NC_MARK_CORKS) << 1) & NC_MARK_CORKS);
   }
 }

@@ -102,6 +102,7 @@ public final class Daemon {
   private var spinEnd: UInt64 = 0
   private var spunCompletions: UInt64 = 0
   private var priority: TurnPriority
+  private var load = TurnLoad()
   private var gathering = Gathering()
   let linkAttention = LinkAttention()
   /// When the first of the links' deadlines is, unless one has called for attention since.
@@ -255,10 +256,10 @@ public final class Daemon {
   func turn() -> Bool {
     now = monotonicNanoseconds()
     stack.setTime(nanoseconds: now)
-    let completionsBefore = ring.completionCount
+    load.noteTurn(completions: ring.completionCount, now: now)
+    stack.isBusy = load.isBusy
     ring.drain { dispatch($0) }
     emptyWire()
-    stack.isBusy = ring.completionCount - completionsBefore >= Self.busyCompletions
     takeRequests()
     takeEvents()
     stack.runTimers()
@@ -278,9 +279,6 @@ public final class Daemon {
     wait()
     return false
   }
-
-  /// So many completions in a turn are of several connections.
-  private static let busyCompletions: UInt64 = 4
 
   /// Submits what was prepared, and sleeps until something completes or a timer is due. With `spinNanoseconds` it looks
   /// for completions first, so that none has to wake it: waking an idle CPU takes longer than the rest of a round trip.

@@ -159,6 +159,24 @@ static void options_toggled(void) {
   CHECK(option_of(copy, SOL_SOCKET, SO_DONTROUTE) == 0 && option_of(copy, SOL_SOCKET, SO_BROADCAST) == 0);
 }
 
+// The connections of a program that corks often coalesce from their first cork on.
+static void options_corked_often(void) {
+  int server = listener(0), client = -1;
+  for (int connection = 0; connection < 8; connection++) {
+    client = tcp(0);
+    CHECK(connect_port(client, port_of_fd(server)) == 0);
+    for (int i = 0; connection < 7 && i < 3; i++) toggle(client);
+  }
+  long before = command("ops");
+  set_to(client, TCP_CORK, 1);
+  CHECK(command("ops") == before + 1);
+  for (int i = 0; i < 3; i++) {
+    set_to(client, TCP_CORK, 0);
+    set_to(client, TCP_CORK, 1);
+  }
+  CHECK(command("ops") == before + 1);
+}
+
 // A socket that connects again after a failure keeps what was set last, whether the daemon knows of it or not.
 static void options_after_failure(void) {
   int fd = tcp(0);
@@ -204,6 +222,7 @@ const struct scenario listen_scenarios[] = {
   {"bind-names", bind_names},
   {"options", options},
   {"options-toggled", options_toggled},
+  {"options-corked-often", options_corked_often},
   {"options-after-failure", options_after_failure},
   {"addresses-in-transfer", addresses_in_transfer},
   {NULL, NULL},

@@ -29,7 +29,7 @@ EXPORTS = re.findall(r"^    (\w+);$", open(MAP).read(), re.M)
 SCENARIOS = """connect-blocking connect-nonblocking-success connect-nonblocking-refused connect-blocking-refused-then-again
 connect-interrupted connect-restarted connect-send-timeout connect-ipv6 connect-posted sockets-ahead sockets-ahead-shared
 sockets-ahead-named sockets-ahead-demoted sockets-ahead-sandboxed connect-shutdown connect-fast-open accept-flags
-accept-emfile-keeps-connection accept-blocking accept-cancelled listener-shutdown bind-names options options-toggled options-after-failure
+accept-emfile-keeps-connection accept-blocking accept-cancelled listener-shutdown bind-names options options-toggled options-corked-often options-after-failure
 addresses-in-transfer low-fd-numbers rpc-fd-closed rpc-fd-overwritten rpc-dropped fork vfork threads-and-forks pid-namespaces
 signal-handler exec-every-way exec-spawn exec-shells exec-environments exec-inherited exec-in-handler plugins
 fds-passed fds-stolen fds-copied fds-reused fds-all-closed fds-no-standard fds-few-numbers fds-stdio fds-daemonised
