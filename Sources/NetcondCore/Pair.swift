@@ -44,8 +44,8 @@ enum Pair {
     return max(0, filled)
   }
 
-  /// The least message that fills an app's end, in bytes: measured once, 0 where none does. It depends on what sizes the kernel
-  /// allocates: a little less than 4096 are kept in 8192.
+  /// The least message that fills an app's end, in bytes: measured once; where none does (no pair can be made), the
+  /// longest. It depends on what sizes the kernel allocates: a little less than 4096 are kept in 8192.
   static let fillerBytes =
     stride(from: 512, through: largestFillerBytes, by: 256).first { bytes in
       measured { fill(app: $0.app, bytes: bytes) == bytes && isFull(app: $0.app) ? bytes : 0 } > 0

@@ -51,6 +51,7 @@ static inline bool nc_tcp_acknowledges(const struct tcp_pcb *pcb) { return (pcb-
 /// Whether an acknowledgement waits for company.
 static inline bool nc_tcp_owes_acknowledgement(const struct tcp_pcb *pcb) { return (pcb->flags & TF_ACK_DELAY) != 0; }
 
+/// Lets an acknowledgement wait in `state`, where nothing is missing before what has come; false: it must not.
 static inline bool nc_tcp_defer_acknowledgement(struct tcp_pcb *pcb, enum tcp_state state) {
 #if TCP_QUEUE_OOSEQ
   if (pcb->ooseq != NULL) return false;
