@@ -62,10 +62,10 @@ struct AwaitedAnswers {
 ///
 /// Theory of operation: a sender on this machine answers each acknowledgement with what it has by then, which is seldom a whole
 /// frame of 64 KiB: the more there are, the smaller and dearer its frames become. With one for 128 KiB it sends two thirds of
-/// the frames; with fewer still it stands still at times. So an acknowledgement of what comes in order waits for so many bytes
-/// (as window updates do: TCP_WND_UPDATE_THRESHOLD), but not much longer than a millisecond. Where it waited in vain, the peer
-/// may send no more before it has it, and nothing is held for a while: a millisecond, twice as long
-/// the next time. On long paths every delay costs, and little is gained; and who sends single segments over a wire would send
+/// the frames; with fewer still it stands still at times. So an acknowledgement of what comes in order waits until the app has taken
+/// so many bytes, and goes with the window's update (TCP_WND_UPDATE_THRESHOLD); where the app is behind, until twice as many have
+/// come; but not much longer than a millisecond. Where it waited in vain, the peer may send no more before it has it, and nothing is
+/// held for a while: a millisecond, twice as long the next time. On long paths every delay costs, and little is gained; and who sends single segments over a wire would send
 /// bursts that its queues may not take.
 extension Stack {
   private static let holdMicroseconds: UInt64 = 1000
@@ -85,7 +85,7 @@ extension Stack {
     }
     connection.pointee.acknowledgement.frames += 1
     let owed = pcb.pointee.rcv_nxt &- connection.pointee.acknowledgement.first
-    guard owed < nc_tcp_update_threshold(pcb),
+    guard owed < 2 &* nc_tcp_update_threshold(pcb),
       connection.pointee.acknowledgement.pause.isOver(nowMilliseconds: nowMilliseconds),
       isFirst || connection.pointee.acknowledgement.deadline != 0,
       isFirst || owed >= Self.leastFrameBytes * connection.pointee.acknowledgement.frames,
@@ -97,6 +97,8 @@ extension Stack {
       return
     }
     guard isFirst else { return }
+    // The last one that was held has gone with a window's update, or with bytes, before its time was over.
+    if connection.pointee.acknowledgement.deadline != 0 { connection.pointee.acknowledgement.pause.succeed() }
     connection.pointee.acknowledgement.deadline = nowMicroseconds + Self.holdMicroseconds
     heldAcknowledgements.append((key, connection.pointee.acknowledgement.deadline))
   }

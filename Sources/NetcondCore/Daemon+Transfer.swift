@@ -247,6 +247,7 @@ extension Daemon {
         continue
       }
       if sent < 0, errno == EAGAIN {
+        if widenPair(socket) { continue }
         socket.pointee.sendSlot = slot
         socket.pointee.operations.insert(.send)
         return ring.prepareSend(
@@ -258,6 +259,15 @@ extension Daemon {
     }
     sendSlots.give(back: slot)
     deliverEnd(key, socket)
+  }
+
+  /// Lets the pair hold more towards the app, once, where much is received: each time it is full costs two changes of processes. What
+  /// the app has chosen (SO_RCVBUF) stays.
+  private func widenPair(_ socket: UnsafeMutablePointer<Socket>) -> Bool {
+    guard !socket.pointee.isWide, socket.pointee.options.receiveBufferBytes == nil else { return false }
+    socket.pointee.isWide = true
+    Pair.setSendBuffer(socket.pointee.fd, Pair.wideBytes)
+    return true
   }
 
   /// What has come before the connection is accepted is there when it is.

@@ -15,6 +15,9 @@ enum Pair {
   /// (datapath.md); the kernel caps it at net.core.wmem_max unless the daemon may override that.
   static let connectedSendBufferBytes: Int32 = 512 * 1024
 
+  /// Bytes that wait for an app which receives much (twice the kernel's usual buffer; it doubles what it is given).
+  static let wideBytes: Int32 = 212_992
+
   /// The buffer of each end of a datagram socket: net.core.rmem_default of Linux, as the kernel takes it before it doubles.
   static let datagramBufferBytes: Int32 = 106_496
 

@@ -123,6 +123,8 @@ struct Socket: ~Copyable {
   var arena: Int?
   /// Where the message of the send under way lives.
   var sendSlot: Int?
+  /// The pair holds more towards the app than at first.
+  var isWide = false
   /// The app has sent urgent data, or is about to; and bytes are there to be received.
   var sendsUrgent = false
   var isReadable = false

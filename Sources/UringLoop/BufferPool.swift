@@ -110,10 +110,12 @@ public final class BufferPool {
     if references[index] == 0 { free.append(UInt16(index)) }
   }
 
-  /// Fills the kernel's ring up to its depth from the free buffers. Once per turn of the loop.
-  public func replenish() {
+  /// Fills the kernel's ring from the free buffers. Once per turn of the loop.
+  /// - Parameter depth: how many the kernel is to have, if less than the ring holds: it takes them in turn, so where all are filled
+  ///   their memory had better fit into a cache.
+  public func replenish(upTo depth: Int = .max) {
     var added: Int32 = 0
-    while providedCount < ringDepth, let index = free.popLast() {
+    while providedCount < min(ringDepth, depth), let index = free.popLast() {
       io_uring_buf_ring_add(
         bufferRing, address(Int(index)), UInt32(bufferBytes), index, ringMask, added)
       added += 1

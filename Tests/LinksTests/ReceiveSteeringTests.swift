@@ -57,11 +57,80 @@ import Testing
     #expect(kernel.written.last == "0")
   }
 
-  @Test(arguments: [(8 << 20, 1, 0), (1 << 20, 64, 0), (8 << 20, 64, 1)])
-  func `one stream, little, and what is sent besides are not`(bytes: Int, receivers: Int, senders: Int) {
+  @Test(arguments: [(8 << 20, 0, 0), (1 << 20, 64, 0), (1 << 20, 1, 0), (8 << 20, 64, 1), (8 << 20, 1, 1)])
+  func `little, and what is sent besides, are not`(bytes: Int, receivers: Int, senders: Int) {
     let (steering, kernel) = make()
     _ = Self.run(steering, periods: 100, bytes: UInt64(bytes), receivers: receivers, senders: senders)
     #expect(kernel.written.isEmpty)
+  }
+
+  /// Notes periods of one stream, of which so much arrives with steering and so much without; how many were steered.
+  private static func runOne(
+    _ steering: ReceiveSteering, periods: Int, steered: UInt64, unsteered: UInt64, total: inout UInt64,
+    now: inout UInt64
+  ) -> Int {
+    var count = 0
+    for _ in 0..<periods {
+      if steering.isSteering { count += 1 }
+      total += steering.isSteering ? steered : unsteered
+      now += period
+      steering.note(receivedBytes: total, receivers: 1, senders: 0, now: now)
+    }
+    return count
+  }
+
+  @Test(arguments: [(9 << 20, 8 << 20, true), (8 << 20, 9 << 20, false), (8 << 20, 8 << 20, false)])
+  func `of one stream the way that moves more stays`(steered: Int, unsteered: Int, isBetter: Bool) {
+    let (steering, kernel) = make()
+    var (total, now) = (UInt64(0), UInt64(1_000_000_000))
+    let tried = 2 * (SteeringComparison.length + 1) + 1
+    let count = Self.runOne(
+      steering, periods: tried, steered: UInt64(steered), unsteered: UInt64(unsteered), total: &total, now: &now)
+    #expect((SteeringComparison.length...SteeringComparison.length + 1).contains(count))
+    #expect(steering.isSteering == isBetter)
+    #expect(kernel.written.last == "0" || isBetter)
+    let rest = Self.runOne(
+      steering, periods: SteeringComparison.leastRest - 1, steered: UInt64(steered), unsteered: UInt64(unsteered),
+      total: &total, now: &now)
+    #expect(rest == (isBetter ? SteeringComparison.leastRest - 1 : 0))
+  }
+
+  @Test func `what one stream has shown is asked again, and is no more when it changes`() {
+    let (steering, _) = make()
+    var (total, now) = (UInt64(0), UInt64(1_000_000_000))
+    _ = Self.runOne(steering, periods: 20, steered: 9 << 20, unsteered: 8 << 20, total: &total, now: &now)
+    #expect(steering.isSteering)
+    _ = Self.runOne(
+      steering, periods: 2 * SteeringComparison.leastRest, steered: 8 << 20, unsteered: 9 << 20, total: &total,
+      now: &now)
+    #expect(!steering.isSteering)
+  }
+
+  @Test func `a stream that ends while the other way is tried decides nothing`() {
+    var comparison = SteeringComparison()
+    for _ in 0...SteeringComparison.length { comparison.note(8 << 20) }
+    #expect(comparison.isSteering, "the other way")
+    comparison.note(1 << 30)
+    comparison.interrupt()
+    #expect(!comparison.isSteering)
+    for _ in 0..<SteeringComparison.length { comparison.note(8 << 20) }
+    #expect(!comparison.isSteering, "counted from the beginning")
+  }
+
+  @Test func `the longer a choice stands, the longer it rests`() {
+    var comparison = SteeringComparison()
+    var tries: [Int] = []
+    var wasTrying = false
+    for period in 0..<4 * SteeringComparison.mostRest {
+      let isTrying = comparison.isSteering
+      if isTrying, !wasTrying { tries.append(period) }
+      wasTrying = isTrying
+      comparison.note(isTrying ? 7 << 20 : 8 << 20)
+    }
+    let gaps = zip(tries.dropFirst(), tries).map { $0 - $1 }
+    #expect(gaps.count >= 5)
+    for (gap, next) in zip(gaps, gaps.dropFirst()) { #expect(next > gap || gap > SteeringComparison.mostRest) }
+    #expect(gaps.allSatisfy { $0 < SteeringComparison.mostRest + 3 * SteeringComparison.length })
   }
 
   @Test func `after a pause nothing is steered`() {

@@ -64,6 +64,22 @@ extension StackTests {
       }
     }
 
+    @Test(arguments: [(0, 0.4...0.6), (150_000, 0.9...1.1)])
+    func `a peer that is near may send less before it is read`(delay: UInt64, mebibytes: ClosedRange<Double>) throws {
+      try World.with { world in
+        world.wire.delayNanoseconds = delay
+        let (client, server) = try world.connected()
+        server.reads = false
+        let bytes = pattern(3_000_000)
+        client.send(bytes, end: true)
+        world.run(seconds: 1)
+        #expect(mebibytes.contains(Double(world.stack.receivedBytes(server.key)) / 1_048_576))
+        server.reads = true
+        #expect(world.run(seconds: 60) { server.isEnded })
+        #expect(difference(server.received, from: bytes) == nil)
+      }
+    }
+
     @Test func `many connections at once share the windows that one has alone, and all of their bytes arrive`() throws {
       try World.with { world in
         let count = 40

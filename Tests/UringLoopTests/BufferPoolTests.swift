@@ -115,6 +115,32 @@ struct BufferPoolTests {
     #expect(used.count <= 4)
   }
 
+  @Test func `the kernel is given no more buffers than asked for`() throws {
+    let ring = try Ring(entries: 8)
+    let pool = try BufferPool(ring: ring, group: 1, bufferBytes: 64, count: 16, ringDepth: 8)
+    let pair = SocketPair()
+    var used: [Int] = []
+    func receive() throws -> Int32 {
+      pair.send("x")
+      ring.prepareReceive(pair.ends[0], from: pool, maximumBytes: 64, waits: false, token: .test(1))
+      let completion = try #require(ring.completions(1).first)
+      guard let index = completion.bufferIndex else { return completion.result }
+      pool.take(index)
+      used.append(index)
+      return completion.result
+    }
+    for _ in 0..<8 { #expect(try receive() == 1) }
+    for index in used { pool.release(index) }
+    used = []
+    pool.replenish(upTo: 2)
+    for _ in 0..<2 { #expect(try receive() == 1) }
+    #expect(try receive() == -ENOBUFS)
+    pool.replenish(upTo: 0)
+    #expect(pool.isExhausted)
+    pool.replenish()
+    #expect(pool.freeCount == 16 - 8 - 2)
+  }
+
   @Test func `addresses outside belong to no buffer`() throws {
     let ring = try Ring(entries: 8)
     let pool = try BufferPool(ring: ring, group: 1, bufferBytes: 4096, count: 8, ringDepth: 8)
