@@ -28,10 +28,10 @@ extension Stack {
   private static let growthLimit = receivedTotalLimit / 4
   /// Below this round trip, in microseconds, a path is short.
   private static let shortRoundTrip: UInt32 = 1000
-  /// Below this one the peer is on this machine, or as good as: `nearReceiveBytes` are 20 Gbit/s over it. More would be in the
+  /// Below this one the peer is on this machine, or as good as: `nearReceiveBytes` are 40 Gbit/s over it. More would be in the
   /// caches no more when its turn to be copied comes (a core's second-level cache has 0.5 to 2 MiB, and bytes are in three places
   /// on their way); with 1 MiB one stream was received 4 to 10 % more slowly.
-  private static let nearRoundTrip: UInt32 = 200
+  private static let nearRoundTrip: UInt32 = 100
   private static let nearReceiveBytes = 512 * 1024
 
   /// Whether any connection moves much at present.
