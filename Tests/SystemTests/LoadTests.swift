@@ -68,6 +68,28 @@ extension SystemTests {
       #expect(try peer.answer(seconds: 10) == "ok \(got.split(separator: " ")[1])")
     }
 
+    @Test("unread bytes wait in the pair: more once it was full, and no more than the app has asked for", .needsTap)
+    func pairs() throws {
+      let stage = try TapStage()
+      let (app, peers) = (try SocketAgent(stage.app), try (0..<2).map { _ in try SocketAgent(stage.kernel) })
+      try app.accept(peers[0], at: Address.app)
+      try peers[1].must("socket c")
+      try peers[1].must("connect c \(Address.app) 7000")
+      try app.must("accept l chosen")
+      try app.must("receivebuffer chosen 40000")
+      for peer in peers { try peer.begin("send c 4 4000000") }
+      func unread(_ name: String) throws -> Int { try #require(Int(app.must("unread \(name)"))) }
+      // A pair holds 213 KB at first, the kernel's own structures included.
+      try waitUntil("the pair holds more", seconds: 20) { try unread("s") > 250_000 }
+      try quiet(stage.daemon)
+      let chosen = try unread("chosen")
+      #expect((1...80_000).contains(chosen))
+      for (name, peer) in zip(["s", "chosen"], peers) {
+        let got = try app.must("recv \(name) 4000000", seconds: 60)
+        #expect(try peer.answer(seconds: 10) == "ok \(got.split(separator: " ")[1])")
+      }
+    }
+
     @Test("a peer that does not read: the app is stopped, memory stays bounded, and all arrives later", .needsTap)
     func slowPeer() throws {
       let stage = try TapStage()

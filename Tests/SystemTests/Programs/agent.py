@@ -3,7 +3,9 @@
 Sockets have names chosen by the requester. Blocking calls block. Run natively or under the interposed library: the
 answers must be the same.
 """
+import array
 import errno
+import fcntl
 import hashlib
 import os
 import random
@@ -12,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import termios
 import time
 
 sockets = {}
@@ -131,6 +134,17 @@ def op_recvprefix(name, seed, limit):
     except OSError:
         pass
     return f"{len(received)} {'whole' if data(seed, limit).startswith(received) else 'spoilt'}"
+
+
+def op_unread(name):
+    """How many bytes could be received without waiting."""
+    count = array.array("i", [0])
+    fcntl.ioctl(sockets[name], termios.FIONREAD, count)
+    return count[0]
+
+
+def op_receivebuffer(name, count):
+    sockets[name].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(count))
 
 
 def op_shutdown(name, how):
