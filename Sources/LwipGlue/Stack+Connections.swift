@@ -227,6 +227,7 @@ extension Stack {
   /// Sends what a `write` with `more` has held back.
   public func flush(_ key: SlabKey) {
     guard let connection = connections.pointer(key), let pcb = connection.pointee.pcb else { return }
+    if connection.pointee.superSegments { nc_tcp_set_nodelay(pcb, true) }
     output(connection, pcb)
   }
 
@@ -252,13 +253,10 @@ extension Stack {
       connection.pointee.held.append(Connection.Held(end: pcb.pointee.snd_lbb, address: base))
     }
     activity.moved(taken, received: false, &connection.pointee.activity, nowMilliseconds: nowMilliseconds)
-    if more, connection.pointee.superSegments {
-      nc_tcp_set_nodelay(pcb, false)  // lwIP's own Nagle, which is about its largest segment
-      output(connection, pcb)
-      nc_tcp_set_nodelay(pcb, true)
-    } else {
-      output(connection, pcb)
-    }
+    // lwIP's own Nagle is about its largest segment. It stays on until all is flushed: acknowledgements that come meanwhile would
+    // let go of what does not fill one, a frame in five.
+    if connection.pointee.superSegments { nc_tcp_set_nodelay(pcb, !more) }
+    output(connection, pcb)
     blocks.noteWork(pcb)
     return taken
   }

@@ -17,6 +17,8 @@ final class Peer {
   private(set) var received: [UInt8] = []
   /// Whether the stack may refer to the buffers of what is written, or must copy.
   var mayHold = true
+  /// Whether the stack is told of all that is written that there is more.
+  var announcesMore = false
   /// Whether the app reads.
   var reads = true { didSet { read() } }
   private var outgoing: [UInt8] = []
@@ -95,7 +97,7 @@ final class Peer {
     guard isEstablished, error == nil else { return }
     while sentBytes < outgoing.count, stack.sendSpace(key) > 0 {
       var (base, offset, count) = chunk ?? fill()
-      let taken = stack.write(key, base + offset, count: count - offset, mayHold: mayHold)
+      let taken = stack.write(key, base + offset, count: count - offset, mayHold: mayHold, more: announcesMore)
       offset += taken
       sentBytes += taken
       chunk = (base, offset, count)

@@ -64,6 +64,30 @@ extension StackTests {
       }
     }
 
+    @Test func `what has more behind it waits until it fills a segment, through acknowledgements`() throws {
+      try World.with { world in
+        world.wire.delayNanoseconds = 100_000
+        let (client, server) = try world.connected()
+        client.send(pattern(8_000_000))
+        #expect(world.run(seconds: 10) { server.received.count == 8_000_000 })
+        // In each half of a round trip as much as the daemon takes in a turn, which is no whole number of segments.
+        client.announcesMore = true
+        world.wire.isCapturing = true
+        let turn = 4 * 65_536
+        for _ in 0..<16 {
+          client.send(pattern(turn))
+          world.run(seconds: 0.0001)
+        }
+        #expect(client.isSent)
+        let sizes = world.wire.takeCaptured().filter { $0.origin == 0 && $0.payloadBytes > 0 }.map(\.payloadBytes)
+        #expect(sizes.count >= 40)
+        #expect(sizes.allSatisfy { $0 > 60_000 }, "\(sizes)")
+        world.stack.flush(client.key)
+        #expect(world.run(seconds: 1) { server.received.count == 8_000_000 + 16 * turn })
+        #expect(difference(Array(server.received.suffix(turn)), from: pattern(turn)) == nil)
+      }
+    }
+
     @Test(arguments: [(0, 0.4...0.6), (150_000, 0.9...1.1)])
     func `a peer that is near may send less before it is read`(delay: UInt64, mebibytes: ClosedRange<Double>) throws {
       try World.with { world in
