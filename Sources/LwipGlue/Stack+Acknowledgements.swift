@@ -65,8 +65,8 @@ struct AwaitedAnswers {
 /// the frames; with fewer still it stands still at times. So an acknowledgement of what comes in order waits until the app has taken
 /// so many bytes, and goes with the window's update (TCP_WND_UPDATE_THRESHOLD); where the app is behind, until twice as many have
 /// come; but not much longer than a millisecond. Where it waited in vain, the peer may send no more before it has it, and nothing is
-/// held for a while: a millisecond, twice as long the next time. On long paths every delay costs, and little is gained; and who sends single segments over a wire would send
-/// bursts that its queues may not take.
+/// held for a while: a millisecond, twice as long the next time. On long paths every delay costs, and little is gained; and who
+/// sends single segments over a wire would send bursts that its queues may not take.
 extension Stack {
   private static let holdMicroseconds: UInt64 = 1000
   /// Payload of a frame, on average, where frames are put together by the sender's kernel or on the way: no single segments.
