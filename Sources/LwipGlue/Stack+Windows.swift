@@ -42,17 +42,21 @@ extension Stack {
 
   func isShort(_ connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>?) -> Bool {
     guard let recovery else { return true }
-    if recovery.pointee.roundTrip.least < Self.shortRoundTrip { return true }
-    let path = pathTimes.least(to: connection.pointee.remote.address, nowMilliseconds: nowMilliseconds)
-    return path < Self.shortRoundTrip
+    return isRoundTrip(of: connection, recovery, below: Self.shortRoundTrip)
   }
 
   private func isNear(
     _ connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>?
   ) -> Bool {
     guard let recovery else { return false }
-    if recovery.pointee.roundTrip.least < Self.nearRoundTrip { return true }
-    return pathTimes.least(to: connection.pointee.remote.address, nowMilliseconds: nowMilliseconds) < Self.nearRoundTrip
+    return isRoundTrip(of: connection, recovery, below: Self.nearRoundTrip)
+  }
+
+  private func isRoundTrip(
+    of connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>, below limit: UInt32
+  ) -> Bool {
+    if recovery.pointee.roundTrip.least < limit { return true }
+    return pathTimes.least(to: connection.pointee.remote.address, nowMilliseconds: nowMilliseconds) < limit
   }
 
   /// Twice the congestion window, so that an acknowledgement finds something to send, while the apps' buffers suffice.
