@@ -42,21 +42,16 @@ extension Stack {
 
   func isShort(_ connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>?) -> Bool {
     guard let recovery else { return true }
-    return isRoundTrip(of: connection, recovery, below: Self.shortRoundTrip)
+    return leastRoundTrip(connection, recovery) < Self.shortRoundTrip
   }
 
-  private func isNear(
-    _ connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>?
-  ) -> Bool {
-    guard let recovery else { return false }
-    return isRoundTrip(of: connection, recovery, below: Self.nearRoundTrip)
-  }
-
-  private func isRoundTrip(
-    of connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>, below limit: UInt32
-  ) -> Bool {
-    if recovery.pointee.roundTrip.least < limit { return true }
-    return pathTimes.least(to: connection.pointee.remote.address, nowMilliseconds: nowMilliseconds) < limit
+  /// The connection's own, or that of others to its address where that is less; microseconds, 0 before any was measured.
+  private func leastRoundTrip(
+    _ connection: UnsafeMutablePointer<Connection>, _ recovery: UnsafeMutablePointer<Recovery>
+  ) -> UInt32 {
+    let own = recovery.pointee.roundTrip.least
+    guard own >= Self.nearRoundTrip else { return own }
+    return min(own, pathTimes.least(to: connection.pointee.remote.address, nowMilliseconds: nowMilliseconds))
   }
 
   /// Twice the congestion window, so that an acknowledgement finds something to send, while the apps' buffers suffice.
@@ -72,9 +67,11 @@ extension Stack {
   /// Received bytes and window together, for now; where it goes down, the window is not taken back, but opens no further.
   func receiveLimit(_ connection: UnsafeMutablePointer<Connection>, _ pcb: UnsafeMutablePointer<tcp_pcb>) -> Int {
     if let limit = connection.pointee.receiveLimitBytes { return limit }
-    let recovery = recovery(of: pcb)
-    let shared = isShort(connection, recovery) ? Self.sharedReceiveBytes.short : Self.sharedReceiveBytes.long
-    let most = isNear(connection, recovery) ? Self.nearReceiveBytes : connection.pointee.receiveTuning.limitBytes
+    let roundTrip = recovery(of: pcb).map { leastRoundTrip(connection, $0) }
+    let isShort = roundTrip.map { $0 < Self.shortRoundTrip } ?? true
+    let isNear = roundTrip.map { $0 < Self.nearRoundTrip } ?? false
+    let shared = isShort ? Self.sharedReceiveBytes.short : Self.sharedReceiveBytes.long
+    let most = isNear ? Self.nearReceiveBytes : connection.pointee.receiveTuning.limitBytes
     return min(most, max(Self.leastShareBytes, shared / activity.count))
   }
 
